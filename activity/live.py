@@ -1,0 +1,37 @@
+"""Telling open pages that there is something new. The only caller of the channel layer.
+
+A message is a doorbell: it names what to look at, and the consumer reads the database from where
+its client left off. So a message that is lost, doubled or late costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+log = logging.getLogger(__name__)
+
+
+def push_on_commit(group: str, message_type: str, **facts: Any) -> None:
+    """Ring for everyone in ``group`` once the transaction around this call has been committed."""
+    transaction.on_commit(partial(push, group, message_type, **facts))
+
+
+def push(group: str, message_type: str, **facts: Any) -> None:
+    """Ring now. A broker that is away is logged: the open pages look for themselves in time."""
+    layer = get_channel_layer()
+    try:
+        async_to_sync(layer.group_send)(group, {"type": message_type, **facts})
+    except (OSError, _redis_error()) as error:
+        log.warning("nobody could be told of %s in %s: %s", message_type, group, error)
+
+
+def _redis_error() -> type[Exception]:
+    from redis.exceptions import RedisError
+
+    return RedisError

@@ -1,0 +1,54 @@
+"""Whose thing is this? Everything belongs to a project, or to none and then to everybody."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Membership, Project, User
+
+
+class ProjectScopedQuerySet(models.QuerySet[Any]):
+    def visible_to(self, user: Any) -> Self:
+        """What this user may see: lists, details, sockets and pages all ask here."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.is_superuser:
+            return self
+        return self.filter(
+            Q(project=None) | Q(project__in=Project.objects.visible_to(user).values("pk"))
+        )
+
+
+def may_change(user: Any, project_id: Any) -> bool:
+    """Members and owners change what is their project's; what is nobody's, only staff changes."""
+    if user.is_superuser:
+        return True
+    if project_id is None:
+        return bool(user.is_staff)
+    return (
+        Membership.objects.filter(user=user, project_id=project_id)
+        .exclude(role=Membership.Role.VIEWER)
+        .exists()
+    )
+
+
+def is_owner(user: Any, project_id: Any) -> bool:
+    """Owners invite, rename and delete."""
+    if user.is_superuser:
+        return True
+    owners = Membership.objects.filter(project_id=project_id, role=Membership.Role.OWNER)
+    return owners.filter(user=user).exists()
+
+
+def known_to(user: Any) -> models.QuerySet[User]:
+    """The people of this user's projects, and the user; everybody for a superuser."""
+    if not user.is_authenticated:
+        return User.objects.none()
+    if user.is_superuser:
+        return User.objects.all()
+    projects = Project.objects.visible_to(user).values("pk")
+    colleagues = Membership.objects.filter(project__in=projects).values("user")
+    return User.objects.filter(Q(pk=user.pk) | Q(pk__in=colleagues))

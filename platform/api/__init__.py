@@ -1,0 +1,1 @@
+"""REST conventions that every app shares: envelopes, errors, filters, authentication. No models."""

@@ -1,0 +1,1 @@
+"""The demo that ships: its own data, its own small model, and a client of the public REST API."""

@@ -1,0 +1,150 @@
+"""/api/base-models, /api/datasets, /api/adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from django.http import HttpRequest
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import exceptions, mixins, viewsets
+from rest_framework.decorators import action
+from rest_framework.parsers import MultiPartParser
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import changes
+from accounts.api.idempotency import RepeatableCreate
+from accounts.scoping import may_change
+from api.etags import IfMatch, Tagged
+from api.parsers import JSONParser
+from api.views import UUIDLookup, as_uuid
+from registry import services
+from registry.api import examples
+from registry.api.filters import AdapterFilter, BaseModelFilter, DatasetFilter
+from registry.api.serializers import (
+    AdapterSerializer,
+    BaseModelSerializer,
+    DatasetSerializer,
+    UploadSerializer,
+)
+from registry.api.uploads import LengthRequired, LimitedUpload
+from registry.models import Adapter, BaseModel, Dataset
+
+
+class EntryViewSet(UUIDLookup, mixins.ListModelMixin, Tagged, viewsets.GenericViewSet[Any]):
+    """Whoever may not see an entry gets 404, whoever may only look at it 403 for a change."""
+
+    entries: Any
+
+    def get_queryset(self) -> Any:
+        return self.entries.objects.visible_to(self.request.user)
+
+    def list_state(self) -> Hashable:
+        return changes.state(self.entries._meta.db_table, *changes.RIGHTS)
+
+    def get_object(self) -> Any:
+        entry = super().get_object()
+        writes = self.request.method not in SAFE_METHODS
+        if writes and not may_change(self.request.user, entry.project_id):
+            raise exceptions.PermissionDenied
+        return entry
+
+
+class ChangingViewSet(RepeatableCreate, IfMatch, EntryViewSet):
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+
+    def perform_destroy(self, instance: Any) -> None:
+        services.delete(instance)
+
+
+@extend_schema_view(list=extend_schema(examples=examples.MODELS))
+class BaseModelViewSet(ChangingViewSet):
+    entries = BaseModel
+    serializer_class = BaseModelSerializer
+    filterset_class = BaseModelFilter
+    plural = "models"
+    plain_rows = True
+
+
+COMPATIBLE_WITH = OpenApiParameter(
+    "compatible_with_model",
+    OpenApiTypes.UUID,
+    description="Says of each dataset whether it suits this base model (``compatibility``).",
+)
+
+
+@extend_schema_view(
+    list=extend_schema(examples=examples.DATASETS),
+    create=extend_schema(
+        request={"application/json": DatasetSerializer, "multipart/form-data": UploadSerializer},
+        responses={201: DatasetSerializer},
+    ),
+)
+class DatasetViewSet(ChangingViewSet):
+    entries = Dataset
+    serializer_class = DatasetSerializer
+    filterset_class = DatasetFilter
+    takes = (COMPATIBLE_WITH,)
+    passing = ("compatibility",)
+    parser_classes = [JSONParser, MultiPartParser]
+    plural = "datasets"
+
+    @property
+    def plain_rows(self) -> bool:
+        """What suits a model is worked out for each dataset."""
+        return "compatible_with_model" not in self.request.query_params
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # Before anybody reads the body: an upload goes to the disk, not into memory.
+        request.upload_handlers = [LimitedUpload(request)]
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self._is_form() and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
+
+    def _is_form(self) -> bool:
+        return (self.request.content_type or "").startswith("multipart/")
+
+    def get_serializer_class(self) -> Any:
+        is_upload = self.action == "create" and self._is_form()
+        return UploadSerializer if is_upload else DatasetSerializer
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        context = dict(super().get_serializer_context())
+        wanted = self.request.query_params.get("compatible_with_model")
+        return {**context, "model": self._model(wanted)} if wanted else context
+
+    def _model(self, wanted: str) -> BaseModel:
+        """The model that every listed dataset is compared with. Raises ValidationError."""
+        try:
+            visible = BaseModel.objects.visible_to(self.request.user)
+            model: BaseModel = visible.get(pk=as_uuid(wanted))
+            return model
+        except exceptions.ValidationError:
+            problem = f"'{wanted}' is not a UUID."
+        except BaseModel.DoesNotExist:
+            problem = f"There is no base model {wanted}."
+        raise exceptions.ValidationError({"compatible_with_model": problem})
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def check(self, request: Request, pk: str) -> Response:
+        """Look at the files again."""
+        try:
+            dataset = services.check_dataset(self.get_object())
+        except services.CannotRegister as error:
+            raise exceptions.ValidationError({error.field: str(error)}) from error
+        return Response(self.get_serializer(dataset).data)
+
+
+class AdapterViewSet(EntryViewSet):
+    entries = Adapter
+    serializer_class = AdapterSerializer
+    filterset_class = AdapterFilter
+    plural = "adapters"
+    plain_rows = True

@@ -1,0 +1,62 @@
+"""What a check hands over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from registry.doctor.findings import Findings
+from registry.doctor.splits import SPLITS
+
+
+@dataclass
+class Report:
+    """``rows`` counts the usable rows of each split that has a file; characters are those of the
+    text that a model is given."""
+
+    findings: Findings = field(default_factory=Findings)
+    rows: Counter[str] = field(default_factory=Counter)
+    row_format: str = ""
+    columns: set[str] = field(default_factory=set)
+    characters: int = 0
+    max_characters: int = 0
+    size_bytes: int = 0
+    checked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def num_samples(self) -> int:
+        """Usable rows of all splits."""
+        return self.rows.total()
+
+    @property
+    def passed(self) -> bool:
+        """No errors, and something to learn from."""
+        return self.findings.errors == 0 and self.num_samples > 0
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        splits = [split for split in SPLITS if split in self.rows]
+        rows = self.num_samples
+        return {
+            "splits": splits,
+            "num_splits": len(splits),
+            "rows": {split: self.rows[split] for split in splits},
+            "row_format": self.row_format,
+            "columns": sorted(self.columns),
+            "mean_characters": round(self.characters / rows, 1) if rows else 0,
+            "max_characters": self.max_characters,
+            "size_bytes": self.size_bytes,
+        }
+
+    @property
+    def integrity_report(self) -> dict[str, Any]:
+        return {
+            "ok": self.passed,
+            "findings": self.findings.as_list(),
+            "counts": dict(self.findings.counts.most_common()),
+            "errors": self.findings.errors,
+            "warnings": self.findings.warnings,
+            "checked_at": self.checked_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        }

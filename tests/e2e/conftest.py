@@ -1,0 +1,154 @@
+"""A real server in a home of its own, a real browser before it, and a process that plays worker."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.home import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTSIDE = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
+
+
+class Site:
+    """The web server of one home. It can be stopped and started again on the same port."""
+
+    def __init__(self, home: Path, broker_url: str) -> None:
+        self.home = home
+        self.port = _free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        kept = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+        self.environment = {
+            **kept,
+            "DJANGO_SETTINGS_MODULE": "trainyard.settings",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+            "TRAINYARD_HOME": str(home),
+            "REDIS_URL": broker_url,
+            "PORT": str(self.port),
+        }
+        self._pool = ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), prepare, (self.environment,)
+        )
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def do(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call one of `tests.e2e.rows` in the worker's process."""
+        return self._pool.submit(work, *args, **kwargs).result(60)
+
+    def start(self) -> None:
+        with open(self.home / "web.log", "ab") as log:
+            self._server = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "uvicorn", "trainyard.asgi:application"),
+                    *("--port", str(self.port), "--lifespan", "off"),
+                ],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 30
+        while not self._answers():
+            assert time.monotonic() < deadline, (self.home / "web.log").read_text()
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/healthz", timeout=2):
+                return True
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """As a crash would: no goodbye to open sockets."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait(10)
+
+    def close(self) -> None:
+        self.kill()
+        self._pool.shutdown()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, broker_url: str) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("home"), broker_url)
+    try:
+        site.do(str)  # the database is there before the server is
+        site.start()
+        yield site
+    finally:
+        site.close()
+
+
+# Not for the whole session: while Playwright's loop runs, Django refuses other tests its database.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """Opens pages, and hears every complaint of the browser about them."""
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self._browser = browser
+        self._address = address
+        self.complaints: list[str] = []
+
+    def open(self, path: str, **options: Any) -> Page:
+        page = self._browser.new_context(base_url=self._address, **options).new_page()
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("response", self._look)
+        page.goto(path)
+        return page
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _look(self, response: Any) -> None:
+        if not response.url.startswith(self._address) or response.status >= 400:
+            self.complaints.append(f"{response.status} {response.url}")
+
+    def leave(self) -> None:
+        for context in self._browser.contexts:
+            context.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
+    """Any complaint that a test does not expect and take away fails it."""
+    visitor = Visitor(browser, site.address)
+    yield visitor
+    visitor.leave()
+    assert visitor.complaints == []

@@ -1,0 +1,159 @@
+"""Activations against autograd and PyTorch's own profiler: real modules, small, on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.training.preflight.experiments import FULL, make_experiment
+from training.preflight import Experiment, ModelFacts
+from training.preflight.activations import (
+    loss_bytes_per_token,
+    numerics_of,
+    saved_bytes_per_token,
+    working_bytes_per_token,
+)
+from training.preflight.shape import Shape, shape_of
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # optional accelerators that PEFT looks for
+
+ROWS, LENGTH = 2, 64
+TINY: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 256,
+    "intermediate_size": 896,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+def as_experiment(
+    dtype: str, targets: Any, *, autocast: bool = False, checkpointing: bool = False
+) -> Experiment:
+    return make_experiment(
+        recipe=FULL if targets is None else {"method": "lora"},
+        train={"dtype": dtype, "gradient_checkpointing": checkpointing},
+        lora={"r": 4, "target_modules": targets or ()},
+        resources={"mixed_precision": "bf16" if autocast else "no"},
+    )
+
+
+def shape(model_type: str, **config: Any) -> Shape:
+    facts = {"model_type": model_type, "num_hidden_layers": 2, **TINY, **config}
+    found = shape_of(ModelFacts(name="tiny", config=facts))
+    assert found is not None
+    return found
+
+
+def build(model_type: str, layers: int, dtype: str, targets: Any, extra: Any) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = {**TINY, **extra}
+    config = AutoConfig.for_model(model_type, num_hidden_layers=layers, **settings)
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+    if targets:
+        from peft import LoraConfig, get_peft_model
+
+        get_peft_model(model, LoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM"))
+        model.enable_input_require_grads()
+    return model.train()
+
+
+def saved_per_layer_and_token(model_type: str, dtype: str, targets: Any, extra: Any) -> float:
+    """What the second layer adds to what autograd keeps, weights not counted."""
+    import torch
+
+    def saved(layers: int) -> int:
+        model = build(model_type, layers, dtype, targets, extra)
+        weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+            return tensor
+
+        ids = torch.randint(0, 64, (ROWS, LENGTH))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = model.base_model(ids, use_cache=False)
+        del output
+        return sum(
+            tensor.untyped_storage().nbytes() for at, tensor in kept.items() if at not in weights
+        )
+
+    return (saved(2) - saved(1)) / (ROWS * LENGTH)
+
+
+@pytest.mark.parametrize("targets", [None, ("q_proj", "v_proj"), "all-linear"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("family", "extra"), [("llama", {}), ("qwen3", {"head_dim": 32})])
+def test_a_layer_keeps_what_autograd_keeps(
+    family: str, extra: dict[str, Any], dtype: str, targets: Any
+) -> None:
+    experiment = as_experiment(dtype, targets)
+    predicted = saved_bytes_per_token(experiment, shape(family, **extra), numerics_of(experiment))
+    assert predicted == saved_per_layer_and_token(family, dtype, targets, extra)
+
+
+def peak_per_token(
+    layers: int, dtype: str, targets: Any, *, autocast: bool, extra: Any, with_loss: bool = False
+) -> float:
+    """The height of a checkpointed forward and backward pass as the allocator sees it: by how much
+    it grows with every token, so that weights and their gradients drop out."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    def peak(length: int) -> int:
+        model = build("llama", layers, dtype, targets, extra)
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        ids = torch.zeros(1, length, dtype=torch.long)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                if with_loss:
+                    loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+                else:
+                    loss = model.base_model(input_ids=ids, use_cache=False)[0].sum()
+            loss.backward()
+        now = highest = 0
+        for event in seen.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                now += event.nbytes()
+                highest = max(highest, now)
+        return highest
+
+    return (peak(256) - peak(128)) / 128
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["as it is", "autocast"])
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ATTENTION, "all-linear"])
+def test_a_layer_computed_again_takes_what_the_profiler_sees(targets: Any, autocast: bool) -> None:
+    layers = 4
+    experiment = as_experiment("bfloat16", targets, autocast=autocast, checkpointing=True)
+    numerics, llama = numerics_of(experiment), shape("llama")
+    predicted = layers * 2 * 256
+    predicted += saved_bytes_per_token(experiment, llama, numerics)
+    predicted += working_bytes_per_token(experiment, llama, numerics)
+    measured = peak_per_token(layers, "bfloat16", targets, autocast=autocast, extra={})
+    assert predicted == pytest.approx(measured, rel=0.02)
+
+
+@pytest.mark.parametrize(("dtype", "autocast"), [("bfloat16", False), ("float32", True)])
+def test_the_loss_takes_what_the_profiler_sees(dtype: str, autocast: bool) -> None:
+    layers, vocab = 2, 8192
+    experiment = as_experiment(dtype, ("q_proj",), autocast=autocast, checkpointing=True)
+    numerics, llama = numerics_of(experiment), shape("llama", vocab_size=vocab)
+    predicted = layers * numerics.stream * 256 + loss_bytes_per_token(experiment, llama, numerics)
+    measured = peak_per_token(
+        layers,
+        dtype,
+        ("q_proj",),
+        autocast=autocast,
+        extra={"vocab_size": vocab},
+        with_loss=True,
+    )
+    assert predicted == pytest.approx(measured, rel=0.01)

@@ -1,0 +1,106 @@
+"""Step time, steps, and the range around the total."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.training.preflight.experiments import FULL, LLAMA_2_7B, SOUND, make_experiment
+from training.preflight import ModelFacts, check
+from training.preflight.shape import shape_of
+from training.preflight.speed import flops_per_token, mean_row_tokens, padded_row_tokens
+
+IN_LAYERS = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
+HEAD = 32000 * 4096
+
+
+def test_the_arithmetic_of_a_token_worked_out_by_hand() -> None:
+    shape = shape_of(ModelFacts(name="m", config=LLAMA_2_7B))
+    assert shape is not None
+    attention = 2 * 32 * 4096 * 512
+    full = make_experiment(recipe=FULL)
+    assert flops_per_token(full, shape, 512) == 6 * (IN_LAYERS + HEAD) + 3 * attention
+    assert flops_per_token(SOUND, shape, 512) == 4 * (IN_LAYERS + HEAD) + 3 * attention
+    again = make_experiment(train={"gradient_checkpointing": True})
+    assert flops_per_token(again, shape, 512) == (
+        4 * (IN_LAYERS + HEAD) + 2 * IN_LAYERS + 4 * attention
+    )
+
+
+def test_throughput_follows_from_the_step() -> None:
+    report = check(SOUND)
+    per_second = 8 / (report.time_per_step_ms / 1000)
+    assert report.throughput["samples_per_second"] == pytest.approx(per_second, rel=1e-3)
+    assert report.throughput["tokens_per_second"] == pytest.approx(200 * per_second, rel=1e-3)
+
+
+def test_max_steps_win_over_epochs_and_epochs_count_the_last_batch() -> None:
+    assert SOUND.steps == 1000
+    by_epochs = make_experiment(
+        train={"max_steps": None, "num_train_epochs": 2.0}, dataset={"num_samples": 50_001}
+    )
+    assert by_epochs.steps == 12_501
+
+
+def test_the_total_lies_within_its_range() -> None:
+    for experiment in (SOUND, make_experiment(dataset={"mean_tokens": None})):
+        report = check(experiment)
+        assert report.total_time_s is not None
+        assert report.total_time_range_s is not None
+        low, high = report.total_time_range_s
+        assert 0 < low < report.total_time_s < high
+        assert report.total_time_s > 1000 * report.time_per_step_ms / 1000
+
+
+def test_unknown_lengths_widen_the_range() -> None:
+    def width(experiment: object) -> float:
+        report = check(experiment)  # type: ignore[arg-type]
+        assert report.total_time_range_s is not None
+        low, high = report.total_time_range_s
+        return high / low
+
+    unknown = make_experiment(dataset={"mean_tokens": None, "max_tokens": None})
+    assert width(unknown) > width(SOUND)
+
+
+def test_without_steps_or_rows_there_is_no_total() -> None:
+    report = check(make_experiment(train={"max_steps": None}, dataset={"num_samples": None}))
+    assert report.ok
+    assert report.time_per_step_ms > 0
+    assert report.total_time_s is None
+    assert report.total_time_range_s is None
+
+
+def test_padding_makes_rows_longer_but_never_longer_than_the_longest() -> None:
+    single = make_experiment(train={"global_batch_size": 2, "grad_accum": 2})
+    assert padded_row_tokens(single, 200.0) == 200.0
+    pair = make_experiment(train={"global_batch_size": 2, "grad_accum": 1})
+    assert padded_row_tokens(pair, 200.0) == 200.0 * (1 + 0.5 * 0.5)
+    assert padded_row_tokens(pair, 500.0) == 512.0
+
+
+def test_rows_of_unknown_length_are_taken_to_be_half_as_long_as_they_may_be() -> None:
+    unknown = make_experiment(dataset={"mean_tokens": None, "max_tokens": None})
+    assert mean_row_tokens(unknown) == 256
+
+
+def test_the_bottleneck_is_named() -> None:
+    tiny = {
+        "config": LLAMA_2_7B
+        | {"hidden_size": 128, "intermediate_size": 344, "num_attention_heads": 2}
+    }
+    assert check(make_experiment(model=tiny)).bottleneck == "kernel launches"
+    long_rows = make_experiment(
+        recipe=FULL,
+        train={"max_length": 4096, "gradient_checkpointing": True},
+        dataset={"mean_tokens": 4096.0, "max_tokens": 4096},
+    )
+    assert check(long_rows).bottleneck == "compute"
+
+
+def test_the_cpu_is_slower_than_any_card_and_two_threads_faster_than_one() -> None:
+    def step_ms(**resources: object) -> float:
+        return check(make_experiment(resources=resources)).time_per_step_ms
+
+    one = step_ms(gpus=0, gpu_type=None, cpu_threads=1)
+    assert one > step_ms(gpus=0, gpu_type=None, cpu_threads=2) > step_ms(gpu_type="l4")
+    assert step_ms(gpu_type="l4") > step_ms(gpu_type="h100")

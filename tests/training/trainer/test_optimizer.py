@@ -1,0 +1,40 @@
+"""Schedules and weight decay are those of Transformers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers.optimization import get_scheduler
+
+from training.trainer.optimizer import build_optimizer, learning_rate
+from training.trainer.spec import SCHEDULES, TrainSpec
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("warmup_steps", [0, 5])
+def test_the_learning_rate_is_that_of_transformers(schedule: str, warmup_steps: int) -> None:
+    train = TrainSpec(lr_scheduler_type=schedule, warmup_steps=warmup_steps, learning_rate=0.5)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    theirs = get_scheduler(schedule, optimizer, warmup_steps, 20)
+    for step in range(20):
+        expected = pytest.approx(theirs.get_last_lr()[0])
+        assert learning_rate(step, 20, train) == expected, step
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused", "sgd"])
+def test_biases_and_norms_do_not_decay(optim: str) -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
+    optimizer = build_optimizer(net, TrainSpec(optim=optim, weight_decay=0.1))
+    decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert decay[id(net[0].weight)] == 0.1
+    assert [decay[id(p)] for p in (net[0].bias, net[1].weight, net[1].bias)] == [0.0] * 3
+
+
+def test_frozen_weights_are_left_alone() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    net[0].requires_grad_(False)
+    optimizer = build_optimizer(net, TrainSpec())
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 2

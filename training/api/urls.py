@@ -1,0 +1,9 @@
+from rest_framework.routers import SimpleRouter
+
+from training.api import recipes, views
+
+router = SimpleRouter(trailing_slash=False)
+router.register("recipes", recipes.RecipeViewSet, basename="recipe")
+router.register("partitions", views.PartitionViewSet, basename="partition")
+router.register("experiments", views.ExperimentViewSet, basename="experiment")
+router.register("jobs", views.JobViewSet, basename="job")

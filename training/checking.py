@@ -1,0 +1,184 @@
+"""From rows of the database to the facts that the preflight judges, and back to a report."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from registry import doctor
+from registry.models import BaseModel, Dataset
+from training import preflight
+from training.models import Device, Partition, Recipe, Worker
+from training.trainer import harness, spec
+
+_LIBRARIES = {name for needed in spec.QUANTIZATION_LIBRARIES.values() for name in needed}
+
+
+def check(plan: dict[str, Any]) -> preflight.Report:
+    """Judge an experiment that need not exist yet.
+
+    ``plan`` has the keys ``base_model``, ``dataset``, ``recipe`` (rows), ``columns``, ``train``,
+    ``lora``, ``resources``, ``eval`` (settings with the recipe's defaults already in them) and
+    ``export``.
+    """
+    resources = plan["resources"]
+    columns = plan["columns"]
+    dataset = dataset_facts(plan["dataset"])
+    if columns:  # the doctor looked at the rows under the names that stand in the files
+        dataset = replace(dataset, row_format=None)
+    return preflight.check(
+        preflight.Experiment(
+            model=model_facts(plan["base_model"]),
+            dataset=dataset,
+            columns=columns,
+            recipe=recipe_facts(plan["recipe"]),
+            train=spec.TrainSpec(**_tuples(plan["train"])),
+            lora=spec.LoraSpec(**_tuples(plan["lora"])),
+            resources=_resources(resources),
+            eval_suites=tuple(plan["eval"].get("suites", ())),
+            eval_interval=plan["eval"].get("interval"),
+            suites=tuple(map(suite_facts, harness_suites(plan["eval"]))),
+            missing_trackers=missing_trackers(plan["train"]),
+            export=tuple(plan["export"]),
+        )
+    )
+
+
+def _tuples(settings_: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings_.items()}
+
+
+def eval_tasks() -> str:
+    """The folder of one's own tasks for lm-evaluation-harness, "" where there is none."""
+    folder = Path(settings.TRAINYARD_EVAL_TASKS)
+    return str(folder) if folder.is_dir() else ""
+
+
+def harness_suites(evaluation: dict[str, Any]) -> tuple[str, ...]:
+    return spec.EvalSpec(suites=tuple(evaluation.get("suites", ()))).harness_suites
+
+
+def suite_facts(name: str) -> preflight.SuiteFacts:
+    """Whether lm-evaluation-harness knows the suite, and whether its data is on this machine."""
+    folder = eval_tasks()
+    try:
+        needs = harness.needs(name, folder)
+    except harness.NoSuchTask as error:
+        return preflight.SuiteFacts(
+            name=name,
+            problem=f"there is no such task ({error}). There is {spec.EXACT_MATCH}, the tasks of "
+            f"lm-evaluation-harness, and those described in {settings.TRAINYARD_EVAL_TASKS}.",
+        )
+    return preflight.SuiteFacts(
+        name=name,
+        lacks=tuple(str(data) for data in sorted(needs) if not harness.is_here(data, folder)),
+        advice="Put the files beside the task's description, or fetch a dataset of the hub where "
+        f"there is a network: {harness.fetch_command([name])}",
+    )
+
+
+def missing_trackers(train: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        name for name in train.get("report_to", ()) if importlib.util.find_spec(name) is None
+    )
+
+
+def model_facts(model: BaseModel) -> preflight.ModelFacts:
+    folder = Path(model.storage_path) if model.storage_path else None
+    found = model.metadata.get("inspection", {})
+    return preflight.ModelFacts(
+        name=model.name,
+        dtype=model.dtype,
+        modality=model.modality,
+        architecture=model.architecture,
+        trainable=model.trainable,
+        servable=model.servable,
+        quantized=model.quantized,
+        quantization=found.get("quantization") or (model.dtype if model.quantized else None),
+        is_gguf=model.is_gguf,
+        stage=model.stage,
+        status=model.status,
+        context_length=model.context_length,
+        params=found.get("params"),
+        params_b=model.params_b,
+        hidden_size=model.hidden_size,
+        num_layers=model.num_layers,
+        vocab_size=model.vocab_size,
+        config=model.config,
+        has_files=folder is not None and (folder / "config.json").is_file(),
+        has_tokenizer=found.get("has_tokenizer"),
+        has_chat_template=found.get("has_chat_template"),
+    )
+
+
+def dataset_facts(dataset: Dataset) -> preflight.DatasetFacts:
+    found = dataset.statistics
+    columns = tuple(found.get("columns", ()))
+    return preflight.DatasetFacts(
+        name=dataset.name,
+        modality=dataset.modality,
+        num_samples=found.get("rows", {}).get("train", dataset.num_samples),
+        splits=tuple(found.get("splits", ())),
+        integrity_checked=dataset.integrity_checked,
+        integrity_passed=dataset.integrity_passed,
+        row_format=found.get("row_format"),
+        columns=columns if len(columns) < doctor.MOST_COLUMNS else (),
+        mean_tokens=_tokens(found.get("mean_characters")),
+        max_tokens=None,
+    )
+
+
+# English and code come to about four characters a token with the vocabularies in use; a rough
+# guess until the rows have been through the model's own tokenizer.
+_CHARACTERS_PER_TOKEN = 4.0
+
+
+def _tokens(characters: float | None) -> float | None:
+    return None if characters is None else max(characters / _CHARACTERS_PER_TOKEN, 1.0)
+
+
+def recipe_facts(recipe: Recipe) -> preflight.RecipeFacts:
+    return preflight.RecipeFacts(
+        name=recipe.display_name,
+        method=recipe.method,
+        supports_quantized=recipe.supports_quantized,
+        modality=recipe.modality,
+    )
+
+
+def partition_of(resources: dict[str, Any]) -> Partition:
+    """The partition that the job names, or the default one."""
+    if partition_id := resources.get("partition_id"):
+        return Partition.objects.get(pk=partition_id)
+    return Partition.objects.get(name="default")
+
+
+def _resources(resources: dict[str, Any]) -> preflight.Resources:
+    """With what the workers of the partition have told of themselves."""
+    workers = list(Worker.objects.filter(partition=partition_of(resources)))
+    devices = Device.objects.filter(worker__in=workers)
+    return preflight.Resources(
+        gpus=resources["gpus"],
+        gpu_type=resources.get("gpu_type"),
+        strategy=resources.get("strategy") or "ddp",
+        mixed_precision=resources.get("mixed_precision") or "no",
+        cards=tuple(
+            preflight.CardFacts(gpu_type=device.gpu_type or "cpu", memory_mb=device.memory_mb)
+            for device in devices
+        ),
+        cpu_threads=max((worker.cpu_threads for worker in workers), default=1),
+        host_memory_gb=max((w.host_memory_mb for w in workers), default=0) / 1024 or None,
+        disk_free_mb=shutil.disk_usage(settings.TRAINYARD_HOME).free // 2**20,
+        libraries=frozenset(name for name in _LIBRARIES if importlib.util.find_spec(name)),
+    )
+
+
+def default_gpus(resources: dict[str, Any]) -> int:
+    """One card where the partition has cards, otherwise the CPU."""
+    cards = Device.objects.filter(worker__partition=partition_of(resources), kind=Device.Kind.CUDA)
+    return 1 if cards.exists() else 0

@@ -1,0 +1,236 @@
+"""What a preflight is told: plain facts about the model, the data, the recipe and the machines.
+
+None stands for "not known" everywhere; a check that needs an unknown fact stays silent, and an
+estimate that needs one says so in its range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.trainer.spec import LoraSpec, TrainSpec, four_bit, uses_adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """A base model. ``params`` is the exact count where the files were read, ``params_b`` the
+    billions on its label; ``config`` is its Hugging Face config.json."""
+
+    name: str
+    dtype: str = ""
+    modality: str = "text"
+    architecture: str = ""
+    trainable: bool = True
+    servable: bool = True
+    quantized: bool = False
+    quantization: str | None = None
+    is_gguf: bool = False
+    stage: str = ""
+    status: str = ""
+    context_length: int | None = None
+    params: int | None = None
+    params_b: float | None = None
+    hidden_size: int | None = None
+    num_layers: int | None = None
+    vocab_size: int | None = None
+    config: dict[str, Any] | None = None
+    has_files: bool | None = None
+    has_tokenizer: bool | None = None
+    has_chat_template: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """A dataset. ``num_samples`` are rows; ``row_format`` is one of the kinds of rows in the
+    trainer's METHODS; the token counts are per row, with the model's own tokenizer (of a row with
+    two answers, those of the prompt with the longer one). ``columns`` is empty where they are not
+    known."""
+
+    name: str
+    modality: str = "text"
+    num_samples: int | None = None
+    splits: tuple[str, ...] = ()
+    integrity_checked: bool = False
+    integrity_passed: bool = False
+    row_format: str | None = None
+    columns: tuple[str, ...] = ()
+    mean_tokens: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeFacts:
+    """A recipe under the name people see, such as 'Full Fine-Tune'."""
+
+    name: str
+    method: str
+    supports_quantized: bool = False
+    modality: str = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteFacts:
+    """A suite of lm-evaluation-harness. ``problem`` says why there is no such suite, ``lacks``
+    names the data that is missing here and ``advice`` how to get it."""
+
+    name: str
+    problem: str = ""
+    lacks: tuple[str, ...] = ()
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """One card a partition really has; ``gpu_type`` "cpu" is a worker without any."""
+
+    gpu_type: str
+    memory_mb: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Where the job should run. ``gpus`` 0 is the CPU with ``cpu_threads`` threads. ``cards`` are
+    those of the partition, one entry a card; empty means that nobody has reported them.
+    ``libraries`` are those for quantized models that are installed."""
+
+    gpus: int = 1
+    gpu_type: str | None = None
+    strategy: str = "ddp"
+    mixed_precision: str = "no"
+    cards: tuple[CardFacts, ...] = ()
+    cpu_threads: int = 1
+    host_memory_gb: float | None = None
+    disk_free_mb: int | None = None
+    libraries: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The software that trains, where it matters for memory and time; as it stands, our trainer.
+    The accuracy benchmark describes other people's with it.
+
+    ``loss`` names one of `activations.LOSSES`, ``optim`` one of `memory.OPTIMIZERS` that TrainSpec
+    has not. ``steps_in_backward`` updates each weight as soon as its gradient is there.
+    ``prepares_4bit`` says what else is float32 beside four-bit matrices: "all" as in PEFT's
+    prepare_model_for_kbit_training, "norms" or "none". ``fsdp1`` is torch's first
+    FullyShardedDataParallel; ``fsdp_casts`` lets it, not autocast, turn everything to 16 bits.
+    ``compiled`` is torch.compile, ``fused`` hand-written kernels for norms, rotation and losses,
+    ``first_flash`` the FlashAttention of 2022. ``selective`` checkpointing keeps every other matrix
+    product. ``trains_embeddings`` is PEFT's modules_to_save. ``context_ranks`` cards share a row.
+    """
+
+    loss: str = "transformers"
+    optim: str | None = None
+    steps_in_backward: bool = False
+    adapter_bytes: int = 4
+    prepares_4bit: str = "all"
+    fsdp1: bool = False
+    fsdp_casts: bool = False
+    compiled: bool = False
+    fused: bool = False
+    first_flash: bool = False
+    float8: bool = False
+    offloads_activations: bool = False
+    trains_embeddings: bool = False
+    selective: bool = False
+    context_ranks: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything a preflight judges together. ``missing_trackers`` are those of ``report_to`` whose
+    library is not installed; ``suites`` are those of ``eval_suites`` that are not our own."""
+
+    model: ModelFacts
+    dataset: DatasetFacts
+    recipe: RecipeFacts
+    train: TrainSpec = field(default_factory=TrainSpec)
+    lora: LoraSpec = field(default_factory=LoraSpec)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    eval_suites: tuple[str, ...] = ()
+    eval_interval: int | None = None
+    suites: tuple[SuiteFacts, ...] = ()
+    missing_trackers: tuple[str, ...] = ()
+    export: tuple[str, ...] = ("safetensors",)
+    stack: Stack = field(default_factory=Stack)
+
+    @property
+    def tuning(self) -> str:
+        """Which weights are trained, and how the others are held, whatever is learned: "full",
+        "lora" or "qlora"."""
+        if not uses_adapter(self.recipe.method, self.train):
+            return "full"
+        return "qlora" if four_bit(self.recipe.method, self.train) else "lora"
+
+    @property
+    def sequences_per_row(self) -> int:
+        """How many a forward pass keeps activations of: with each pair both answers."""
+        return 2 if self.recipe.method in ("dpo", "orpo") else 1
+
+    @property
+    def work_per_row(self) -> float:
+        """What a row costs in passes over one sequence. kto makes one more forward pass, a third of
+        the work, over answers to other prompts."""
+        return 4 / 3 if self.recipe.method == "kto" else float(self.sequences_per_row)
+
+    @property
+    def has_token_head(self) -> bool:
+        """Whether scores of all tokens are computed, by far the widest layer."""
+        return not self.recipe.method.endswith("classification")
+
+    @property
+    def rows_are_alike(self) -> bool:
+        """Whether each row has the same length, known from the settings or the model alone."""
+        return self.recipe.method in ("pretrain", "image_classification") or self.train.packing
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Rows in one forward pass of one device, at least 1. A remainder is an error elsewhere."""
+        share = max(self.train.grad_accum, 1) * max(self.resources.gpus, 1)
+        return max(self.train.global_batch_size // share, 1)
+
+    @property
+    def longest_row_tokens(self) -> int:
+        """Tokens of the longest row that can reach the model."""
+        if self.recipe.method == "image_classification":
+            return image_tokens(self.model.config or {})
+        longest = self.dataset.max_tokens
+        if longest is None or longest < 1 or self.rows_are_alike:
+            return self.train.max_length
+        return min(self.train.max_length, longest)
+
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps of the whole run, None where neither they nor the rows are known.
+
+        As many as the trainer will make: a last, unfilled batch counts."""
+        if self.train.max_steps is not None:
+            return self.train.max_steps
+        rows, epochs = self._rows_an_epoch, self.train.num_train_epochs
+        if rows is None or not 0 < rows <= 10**12 or not 0 < epochs <= 10**6:
+            return None
+        return max(1, math.ceil(rows * epochs / max(self.train.global_batch_size, 1)))
+
+    @property
+    def _rows_an_epoch(self) -> int | None:
+        """Those of the dataset; of documents read on and on, the blocks that they fill; of rows in
+        packs, the packs, which hardly leave room."""
+        rows, mean = self.dataset.num_samples, self.dataset.mean_tokens
+        if rows is None or not (self.recipe.method == "pretrain" or self.train.packing):
+            return rows
+        if mean is None or not 0 < mean < math.inf:
+            return None
+        return math.ceil(rows * mean / self.train.max_length)
+
+
+def image_tokens(config: dict[str, Any]) -> int:
+    """Patches of an image and the one that stands for all of it, as a vision transformer counts
+    them (Dosovitskiy et al. 2021): 197 where the config does not say otherwise."""
+    size, patch = config.get("image_size"), config.get("patch_size")
+    if not isinstance(size, int) or not isinstance(patch, int) or not 0 < patch <= size <= 10_000:
+        size, patch = 224, 16
+    return (size // patch) ** 2 + 1

@@ -1,0 +1,306 @@
+"""Memory of one device while it trains, in bytes, moment by moment.
+
+Three things fill a device: what stays (weights, optimizer states), what a backward pass leaves
+(gradients) and what a forward pass keeps for it (activations). They are not largest at the same
+time, so the estimate looks at the moments that can be the peak and takes the highest. It predicts
+``torch.cuda.max_memory_allocated``; context and buffer on top of that decide whether a job fits.
+
+Tokens are those of one micro batch; sizes are per token and layer unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from training.preflight.activations import (
+    Numerics,
+    autocast_copies,
+    evaluation_bytes_per_token,
+    loss_bytes_per_token,
+    numerics_of,
+    saved_bytes_per_token,
+    working_bytes_per_token,
+)
+from training.preflight.calibration import PUBLISHED, Calibration
+from training.preflight.facts import Experiment
+from training.preflight.hardware import GIB, MIB, Card
+from training.preflight.shape import Shape
+from training.preflight.sharding import Shares, shares
+from training.trainer.spec import HELD_OUT_SPLITS
+
+# 4-bit NormalFloat in blocks of 64 weights, each block's scale in 8 bits, and a float32 for every
+# 256 scales: double quantization (Dettmers et al. 2023, QLoRA, section 3).
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+# GPTQ and AWQ in groups of 128: a 16-bit scale and a 4-bit zero each (AutoGPTQ's format).
+GROUPED_4BIT_BYTES = 0.5 + 2.5 / 128
+INT8_BYTES = 1.0
+# Losses that reach the head's weight while logits are still being made.
+HEAD_GRADIENT_WITH_LOSS = ("chunked", "fused_linear")
+EVALUATION_ROWS = 8  # at least, whatever the micro batch: `training.trainer.loop`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """For each trained weight: states of the weight's own type, states of one byte, and
+    temporaries of the weight's type while all weights are updated at once."""
+
+    states: int = 0
+    bytes: int = 0
+    temporaries: int = 0
+
+
+# Adam makes one temporary of the size of the parameters when it treats them all at once, which is
+# the default on CUDA: 10 bytes a parameter at the step of a bfloat16 run (2 weights, 2 gradients,
+# 4 states, 2 temporary), exactly as measured for Mistral-7B and PowerLM-3b (fms-acceleration).
+# Adafactor keeps a row and a column of each matrix; paged states are no memory of torch's.
+OPTIMIZERS = {
+    "adamw_torch": Optimizer(states=2, temporaries=1),
+    "adamw_torch_fused": Optimizer(states=2),
+    "adamw_8bit": Optimizer(bytes=2),
+    "paged_adamw_8bit": Optimizer(),
+    "adafactor": Optimizer(),
+    "sgd": Optimizer(),
+}
+
+# The caching allocator's rounding and gaps between blocks.
+BUFFER_SHARE = 0.08
+BUFFER_MINIMUM = 256 * MIB
+# Where there is room, the allocator keeps what it once had: of what comes and goes within a step,
+# a median of 0.3 again over the single-card LoRA and QLoRA runs of fms-acceleration (nvidia-smi
+# less context less torch's own peak). It gives that back before it runs out of memory.
+RESERVED_SHARE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A point in a step and what torch has allocated there."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes on one device. The parts are each at their own largest; as they are not so at the
+    same moment, ``reused_bytes`` is how far their sum exceeds the peak. Only ``trained_bytes``, the
+    weights that are trained, are those of all devices together."""
+
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    trainable_params: int
+    trained_bytes: int
+    moments: tuple[Moment, ...]
+    context_bytes: int
+
+    @property
+    def peak(self) -> Moment:
+        return max(self.moments, key=lambda moment: moment.bytes)
+
+    @property
+    def peak_allocated_bytes(self) -> int:
+        return self.peak.bytes
+
+    @property
+    def reused_bytes(self) -> int:
+        parts = self.weights_bytes + self.gradients_bytes
+        parts += self.optimizer_bytes + self.activations_bytes
+        return parts - self.peak_allocated_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What torch has taken from the card where there is room: `max_memory_reserved`."""
+        return round(self.peak_allocated_bytes + RESERVED_SHARE * self.activations_bytes)
+
+    @property
+    def buffer_bytes(self) -> int:
+        return max(round(self.peak_allocated_bytes * BUFFER_SHARE), BUFFER_MINIMUM)
+
+    @property
+    def total_mb(self) -> int:
+        """Everything, in whole MiB, rounded up."""
+        total = self.peak_allocated_bytes + self.context_bytes + self.buffer_bytes
+        return math.ceil(total / MIB)
+
+    def as_dict(self) -> dict[str, Any]:
+        """In GiB; ``total_with_buffer_gb`` × 1024 is exactly ``total_mb``."""
+        return {
+            "model_params_gb": _gib(self.weights_bytes),
+            "activations_gb": _gib(self.activations_bytes),
+            "gradients_gb": _gib(self.gradients_bytes),
+            "optimizer_gb": _gib(self.optimizer_bytes),
+            "total_with_buffer_gb": self.total_mb / 1024,
+            "peak_allocated_gb": _gib(self.peak_allocated_bytes),
+            "cuda_context_gb": _gib(self.context_bytes),
+            "buffer_gb": _gib(self.buffer_bytes),
+            "reused_gb": _gib(self.reused_bytes),
+            "peak_moment": self.peak.name,
+        }
+
+
+def _gib(size: int) -> float:
+    return round(size / GIB, 4)
+
+
+def estimate_memory(
+    experiment: Experiment, shape: Shape, card: Card, calibration: Calibration = PUBLISHED
+) -> MemoryEstimate:
+    """What each part takes and when the sum is highest."""
+    numerics = numerics_of(experiment)
+    trained = trainable_params(experiment, shape)
+    value = numerics.weight if experiment.tuning == "full" else experiment.stack.adapter_bytes
+    weights = weight_bytes(experiment, shape)
+    if experiment.tuning != "full":
+        weights += trained * value
+    held = shares(
+        experiment,
+        shape,
+        weights=weights,
+        outside=max(shape.total_params - shape.linear_params, 0) * numerics.weight,
+        gradients=trained * value,
+        gathered_bytes=_gathered_bytes(experiment, numerics),
+    )
+    optimizer = OPTIMIZERS[experiment.stack.optim or experiment.train.optim]
+    states = trained * (optimizer.states * value + optimizer.bytes) // held.parts
+    temporary = 0 if card.is_cpu else trained * value * optimizer.temporaries // held.parts
+    if experiment.stack.steps_in_backward:
+        held = _one_layer_at_a_time(held, shape)
+        temporary //= max(shape.num_layers, 1)
+
+    passing = _passing(experiment, shape, numerics)
+    stays = held.weights + states
+    at_head = held.weights_at_head + states + held.waiting + passing.copies + passing.head
+    in_layer = stays + held.waiting + passing.copies + passing.first_layer
+    end = stays + held.gradients + passing.copies + passing.last_layer
+    stepping = held.resting_weights + states + held.resting_gradients + temporary
+    moments = [
+        Moment(name="load", bytes=held.resting_weights),
+        Moment(name="start of the backward pass", bytes=max(at_head, in_layer)),
+        Moment(name="end of the backward pass", bytes=end),
+        Moment(name="optimizer step", bytes=stepping),
+    ]
+    if set(HELD_OUT_SPLITS) & set(experiment.dataset.splits):
+        evaluating = _evaluation(experiment, shape, numerics)
+        moments.append(Moment(name="evaluation", bytes=stays + passing.copies + evaluating))
+    return MemoryEstimate(
+        weights_bytes=held.weights,
+        gradients_bytes=held.gradients,
+        optimizer_bytes=states + temporary,
+        activations_bytes=passing.copies
+        + max(passing.head, passing.first_layer, passing.last_layer),
+        trainable_params=trained,
+        trained_bytes=trained * value,
+        moments=tuple(
+            replace(one, bytes=round(one.bytes * calibration.peak_memory)) for one in moments
+        ),
+        context_bytes=card.context_bytes,
+    )
+
+
+def tokens_at_once(experiment: Experiment) -> int:
+    """Of one micro batch on one device."""
+    sequences = experiment.micro_batch_size * experiment.sequences_per_row
+    return -(-sequences * experiment.longest_row_tokens // experiment.stack.context_ranks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Passing:
+    """Bytes that come and go within a step: 16-bit ``copies`` of weights, and the activations
+    while the loss, the last layer and the first layer are at work in the backward pass."""
+
+    copies: int
+    head: int
+    first_layer: int
+    last_layer: int
+
+
+def _passing(experiment: Experiment, shape: Shape, numerics: Numerics) -> _Passing:
+    """With checkpointing one copy of the stream per layer stays, and one layer at a time is
+    computed again (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost); else all of
+    it stays, from which each layer's backward pass takes its own."""
+    tokens = tokens_at_once(experiment)
+    saved = saved_bytes_per_token(experiment, shape, numerics)
+    working = working_bytes_per_token(experiment, shape, numerics)
+    stream = shape.hidden_size * numerics.stream
+    head = loss_bytes_per_token(experiment, shape, numerics)
+    head_gradient = 0
+    if experiment.stack.loss in HEAD_GRADIENT_WITH_LOSS and experiment.tuning == "full":
+        head_gradient = shape.vocab_size * shape.hidden_size * numerics.weight
+    if experiment.stack.selective:
+        products = sum(one.outputs * one.active for one in shape.linears)
+        kept = shape.num_layers * (stream + numerics.compute * (shape.query_size + products // 2))
+        in_layer, at_the_end = saved + working, saved + working + stream
+    elif experiment.stack.offloads_activations:
+        kept, in_layer = 0, saved + working
+        at_the_end = in_layer
+    elif experiment.train.gradient_checkpointing:
+        kept = stream * shape.num_layers
+        in_layer = saved + working
+        # FSDP1 watches the inputs of frozen layers for their gradients, and so keeps both alive.
+        frozen = experiment.stack.fsdp1 and experiment.tuning != "full"
+        watched = kept + stream * max(shape.num_layers - 2, 0)
+        at_the_end = in_layer + (watched if frozen and experiment.resources.gpus > 1 else stream)
+    else:
+        kept = saved * shape.num_layers
+        in_layer, at_the_end = working, saved + working
+    return _Passing(
+        copies=autocast_copies(experiment, shape, numerics),
+        head=tokens * (kept + head) + head_gradient,
+        first_layer=tokens * (kept + in_layer),
+        last_layer=tokens * at_the_end,
+    )
+
+
+def _evaluation(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
+    rows = max(experiment.micro_batch_size, EVALUATION_ROWS)
+    tokens = rows * experiment.sequences_per_row * experiment.longest_row_tokens
+    return tokens * evaluation_bytes_per_token(experiment, shape, numerics)
+
+
+def _one_layer_at_a_time(held: Shares, shape: Shape) -> Shares:
+    """Each gradient is used up as soon as it is there: those of one layer, or of the embeddings."""
+    largest = max(shape.layer_params, shape.embedding_params) / max(shape.total_params, 1)
+    gradients = round(held.gradients * min(largest, 1))
+    return replace(held, waiting=0, gradients=gradients, resting_gradients=gradients)
+
+
+def _gathered_bytes(experiment: Experiment, numerics: Numerics) -> float:
+    return numerics.compute / numerics.weight if experiment.stack.fsdp_casts else 1.0
+
+
+def trainable_params(experiment: Experiment, shape: Shape) -> int:
+    """All of them, or those of the adapters."""
+    if experiment.tuning == "full":
+        return shape.total_params
+    added = shape.lora_params(experiment.lora.r, experiment.lora.target_modules)
+    if experiment.lora.use_dora:  # a magnitude for every output (Liu et al. 2024, equation 5)
+        targets = shape.targets(experiment.lora.target_modules)
+        added += shape.num_layers * sum(one.outputs for one in targets)
+    if experiment.stack.trains_embeddings:  # PEFT's modules_to_save: copies beside the originals
+        added += shape.embedding_params + shape.head_params
+    return added
+
+
+def weight_bytes(experiment: Experiment, shape: Shape) -> int:
+    """The base model as it is loaded. Quantization touches the layers' matrices alone:
+    embeddings, norms and head stay as they are (bitsandbytes, GPTQ, AWQ)."""
+    numerics = numerics_of(experiment)
+    per_weight = quantized_bytes(experiment)
+    if per_weight is None:
+        return shape.total_params * numerics.weight
+    outside = max(shape.total_params - shape.linear_params, 0)
+    return round(shape.linear_params * per_weight) + outside * numerics.weight
+
+
+def quantized_bytes(experiment: Experiment) -> float | None:
+    """Bytes per weight of a quantized matrix with its scales, None where nothing is quantized."""
+    model = experiment.model
+    if model.quantized:
+        label = f"{model.quantization or ''} {model.dtype}".lower()
+        if "8" in label and "4" not in label:
+            return INT8_BYTES
+        return NF4_BYTES if "nf4" in label or "bitsandbytes" in label else GROUPED_4BIT_BYTES
+    return NF4_BYTES if experiment.tuning == "qlora" else None

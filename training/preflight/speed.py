@@ -1,0 +1,299 @@
+"""How long a step takes: a roofline over arithmetic and memory traffic, with a floor under both.
+
+A device can be busy multiplying, busy moving bytes, or waiting for Python to launch the next
+kernel. The first two add up, as the elementwise kernels of eager PyTorch do not overlap with the
+products between them; launching runs beside both and counts only where it is the slowest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.preflight.activations import numerics_of
+from training.preflight.calibration import PUBLISHED, Calibration
+from training.preflight.facts import Experiment
+from training.preflight.hardware import Card
+from training.preflight.memory import OPTIMIZERS, MemoryEstimate, quantized_bytes, weight_bytes
+from training.preflight.shape import Shape
+from training.preflight.traffic import (
+    UNPACK_BYTES,
+    layer_bytes_per_token,
+    loss_traffic_per_token,
+)
+
+# FlashAttention-2 reaches 50 to 73 % of an A100's peak, and 35 % of an H100's, whose newer
+# instructions it does not use (Dao 2023; Shah et al. 2024, abstract). Its backward pass multiplies
+# two and a half times as much as its forward pass, as it works the scores out again.
+ATTENTION_SHARE, ATTENTION_SHARE_HOPPER = 0.55, 0.35
+FIRST_FLASH_SHARE = 0.6  # the first FlashAttention: 25 to 40 % of an A100's peak (Dao 2023)
+HOPPER = 9.0
+ATTENTION_BACKWARD = 2.5
+# Host time to launch one layer's kernels once: Llama-3.2-1B, 16 layers, one short row, forward,
+# backward and recomputation in 48.8 ms (ml-engineering, B200). Adapters and packed weights launch
+# more (Qwen-1.8B on an A100, 24 layers: 125 ms with LoRA, 175 ms with LoRA on int4). A compiled
+# layer is a quarter of that (12.6 of the 48.8 ms).
+LAUNCH_S_PER_LAYER = 0.75e-3
+ADAPTERS_LAUNCH_S = 0.5e-3
+UNPACKING_LAUNCH_S = 0.5e-3
+COMPILED_LAUNCHES = 0.25
+LINK_SHARE = 0.7  # what NCCL's collectives reach of the links' rate
+# Machines of such cards have a network adapter for each: 1600 Gbit/s beside an A100's 300 GB/s, and
+# 3200 beside an H100's 450. What a machine receives it hands on over its own links.
+NETWORK_SHARE_OF_LINK = 2 / 3
+CARDS_PER_MACHINE = 8
+CPU_LAUNCH_SHARE = 0.4  # no driver between Python and the kernel
+# Rows of one dataset spread around their mean by about half of it.
+LENGTH_SPREAD = 0.5
+# Where nobody has counted tokens, rows are taken to be half as long as they may be.
+UNKNOWN_LENGTH_SHARE = 0.5
+
+START_S = 15.0  # interpreter, imports, CUDA context, tokenizing
+DISK_BYTES_PER_S = 0.8e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedEstimate:
+    """``tokens_per_second`` counts the rows' own tokens, not the padding beside them. The total
+    is None where the number of steps is not known."""
+
+    time_per_step_ms: float
+    samples_per_second: float
+    tokens_per_second: float
+    bottleneck: str
+    total_time_s: float | None
+    total_time_range_s: tuple[float, float] | None
+
+    def throughput(self) -> dict[str, Any]:
+        return {
+            "samples_per_second": _three_digits(self.samples_per_second),
+            "tokens_per_second": _three_digits(self.tokens_per_second),
+        }
+
+
+def estimate_speed(
+    experiment: Experiment,
+    shape: Shape,
+    card: Card,
+    memory: MemoryEstimate,
+    calibration: Calibration = PUBLISHED,
+) -> SpeedEstimate:
+    """Step and total time on one device, with the range that the unknowns leave open."""
+    row = mean_row_tokens(experiment)
+    seconds, bottleneck = step_seconds(experiment, shape, card, memory, row, calibration)
+    rows = experiment.train.global_batch_size
+    return SpeedEstimate(
+        time_per_step_ms=seconds * 1000,
+        samples_per_second=rows / seconds,
+        tokens_per_second=rows * row / seconds,
+        bottleneck=bottleneck,
+        **_total(experiment, shape, card, memory, seconds, calibration),
+    )
+
+
+def mean_row_tokens(experiment: Experiment) -> float:
+    """Tokens of a row on average, as far as known, after the cut at ``max_length``."""
+    mean, longest = experiment.dataset.mean_tokens, experiment.longest_row_tokens
+    if experiment.rows_are_alike:
+        return float(max(longest, 1))
+    if mean is None or not mean > 0:
+        return max(longest * UNKNOWN_LENGTH_SHARE, 1.0)
+    return max(1.0, min(mean, float(longest)))
+
+
+def padded_row_tokens(experiment: Experiment, mean: float) -> float:
+    """What a row costs once it is padded to the longest of its micro batch: the expected largest
+    of n draws is H(n) means for exponential lengths; rows spread by LENGTH_SPREAD of that."""
+    harmonic = sum(1 / n for n in range(1, min(experiment.micro_batch_size, 1000) + 1))
+    longest = mean * (1 + LENGTH_SPREAD * (harmonic - 1))
+    return min(longest, float(max(experiment.longest_row_tokens, 1)))
+
+
+def flops_per_token(experiment: Experiment, shape: Shape, length: float) -> float:
+    """2 per weight forward, 2 for the gradient of the input, 2 for that of a trained weight
+    (Kaplan et al. 2020, section 2.1), and one more forward pass of the layers where they are
+    computed again; with attention."""
+    return _product_flops(experiment, shape) + attention_flops(experiment, shape, length)
+
+
+def _product_flops(experiment: Experiment, shape: Shape) -> float:
+    passes = 3 if experiment.tuning == "full" else 2
+    head = shape.vocab_size * shape.hidden_size if experiment.has_token_head else 0
+    layers = shape.active_linear_params
+    return 2.0 * (layers + head) * passes + 2.0 * layers * _again(experiment)
+
+
+def attention_flops(experiment: Experiment, shape: Shape, length: float) -> float:
+    """2 × layers × query size × length for causal attention in each pass."""
+    return 2.0 * shape.num_layers * shape.query_size * length * (3 + _again(experiment))
+
+
+def _again(experiment: Experiment) -> float:
+    """How much of the layers' forward pass is computed a second time."""
+    if experiment.stack.selective:
+        return 0.5
+    return 1.0 if experiment.train.gradient_checkpointing else 0.0
+
+
+def step_seconds(
+    experiment: Experiment,
+    shape: Shape,
+    card: Card,
+    memory: MemoryEstimate,
+    row_tokens: float,
+    calibration: Calibration = PUBLISHED,
+) -> tuple[float, str]:
+    """Seconds of one optimizer step and what most of them are spent on."""
+    length = padded_row_tokens(experiment, row_tokens)
+    tokens = experiment.micro_batch_size * experiment.work_per_row * length
+    tokens /= experiment.stack.context_ranks
+    passes = 3 + _again(experiment)
+    bandwidth = card.bandwidth_gb_s * 1e9
+    numerics = numerics_of(experiment)
+
+    rate = card.tflops(_compute_dtype(experiment)) * 1e12 * card.achieved_share
+    products = rate * calibration.product_share
+    if not card.is_cpu:
+        half_busy = calibration.width_per_tflop * card.tflops(_compute_dtype(experiment))
+        products *= shape.hidden_size / (shape.hidden_size + half_busy)
+    if experiment.stack.float8 and card.fp8_tflops and card.bf16_tflops:
+        products *= 1 + calibration.float8_gain * (card.fp8_tflops / card.bf16_tflops - 1)
+    multiplying = tokens * _product_flops(experiment, shape) / products
+    multiplying += tokens * _attention_seconds(experiment, shape, card, length)
+    moved = (
+        shape.num_layers * layer_bytes_per_token(experiment, shape, numerics, calibration) * passes
+    )
+    moved += calibration.traffic * loss_traffic_per_token(experiment, shape, numerics)
+    weights = passes * weight_bytes(experiment, shape)
+    if quantized_bytes(experiment) is not None:
+        weights += passes * shape.linear_params * UNPACK_BYTES
+    moving = (tokens * moved + weights) / bandwidth
+    launching = _launch_seconds(experiment, shape, card) * passes
+
+    # The optimizer reads weights, gradients and states, and writes all but the gradients.
+    update = 2 * (memory.gradients_bytes * 2 + memory.optimizer_bytes) / bandwidth
+    repeats = experiment.train.grad_accum * calibration.step_time
+    update *= calibration.step_time
+    if card.is_cpu:  # the thread that launches is the one that computes
+        return repeats * (multiplying + moving + launching) + update, _slowest(
+            multiplying, moving, launching
+        )
+    busy = max(multiplying + moving, launching)
+    talking = communication_seconds(experiment, shape, card, memory)
+    exposed = max(
+        talking - calibration.hidden_share * busy, (1 - calibration.hidden_share) * talking
+    )
+    if exposed > busy:
+        return repeats * (busy + exposed) + update, "communication"
+    return repeats * (busy + exposed) + update, (
+        "kernel launches" if launching >= multiplying + moving else _slowest(multiplying, moving, 0)
+    )
+
+
+def _attention_seconds(experiment: Experiment, shape: Shape, card: Card, length: float) -> float:
+    """Of one token."""
+    dtype = _compute_dtype(experiment)
+    is_newer = (card.compute_capability or 0) >= HOPPER
+    share = ATTENTION_SHARE_HOPPER if is_newer else ATTENTION_SHARE
+    passes = 3 + _again(experiment)
+    flops = attention_flops(experiment, shape, length) / passes
+    if experiment.stack.first_flash:
+        share *= FIRST_FLASH_SHARE
+    return flops * (passes - 2 + ATTENTION_BACKWARD) / (card.tflops(dtype) * 1e12 * share)
+
+
+def _launch_seconds(experiment: Experiment, shape: Shape, card: Card) -> float:
+    """Of one pass through all layers."""
+    layer = LAUNCH_S_PER_LAYER
+    if experiment.tuning != "full":
+        layer += ADAPTERS_LAUNCH_S
+    if quantized_bytes(experiment) is not None:
+        layer += UNPACKING_LAUNCH_S
+    share = CPU_LAUNCH_SHARE if card.is_cpu else 1.0
+    share *= COMPILED_LAUNCHES if experiment.stack.compiled else 1.0
+    return layer * share * shape.num_layers
+
+
+def communication_seconds(
+    experiment: Experiment, shape: Shape, card: Card, memory: MemoryEstimate
+) -> float:
+    """Between the cards, for one micro batch. ZeRO-3 gathers all weights forward and backward, the
+    others gather them once a step or, under DDP, never; gradients are summed, which passes each of
+    them twice over a ring, or once where every card keeps only its share."""
+    gpus, strategy = experiment.resources.gpus, experiment.resources.strategy
+    if gpus < 2:
+        return 0.0
+    repeats = experiment.train.grad_accum
+    gradients = memory.trained_bytes
+    passed: float
+    weights = weight_bytes(experiment, shape)
+    if experiment.stack.fsdp_casts:
+        weights //= 2
+    if strategy in ("fsdp", "zero3"):
+        passed = 2 * weights + gradients
+    elif strategy in ("zero1", "zero2"):
+        passed = weights / repeats + gradients / (repeats if strategy == "zero1" else 1)
+    else:
+        passed = 2 * gradients / repeats
+    link = card.link_gb_s * LINK_SHARE
+    if gpus > CARDS_PER_MACHINE:
+        link *= NETWORK_SHARE_OF_LINK
+    return passed * (gpus - 1) / gpus / (link * 1e9)
+
+
+def _slowest(multiplying: float, moving: float, launching: float) -> str:
+    seconds = {"compute": multiplying, "memory bandwidth": moving, "kernel launches": launching}
+    return max(seconds, key=lambda name: seconds[name])
+
+
+def _compute_dtype(experiment: Experiment) -> str:
+    mixed = {"bf16": "bfloat16", "fp16": "float16"}
+    return mixed.get(experiment.resources.mixed_precision, experiment.train.dtype)
+
+
+def _total(
+    experiment: Experiment,
+    shape: Shape,
+    card: Card,
+    memory: MemoryEstimate,
+    seconds: float,
+    calibration: Calibration,
+) -> dict[str, Any]:
+    """The whole run with its start and its checkpoints, and the range that is left open."""
+    steps = experiment.steps
+    if steps is None:
+        return {"total_time_s": None, "total_time_range_s": None}
+    saves = steps // max(experiment.train.checkpoint_interval, 1) + 1
+    writing = saves * checkpoint_bytes(experiment, memory) / DISK_BYTES_PER_S
+    around = START_S + memory.weights_bytes / DISK_BYTES_PER_S + writing
+    slower, faster = seconds, seconds
+    if experiment.dataset.mean_tokens is None and not experiment.rows_are_alike:
+        longest = float(experiment.longest_row_tokens)
+        slower, _ = step_seconds(experiment, shape, card, memory, longest, calibration)
+        faster, _ = step_seconds(
+            experiment, shape, card, memory, max(longest / 5, 1.0), calibration
+        )
+    doubt = time_doubt(card)
+    return {
+        "total_time_s": steps * seconds + around,
+        "total_time_range_s": (
+            steps * faster / doubt + around / 2,
+            steps * slower * doubt + around * 2,
+        ),
+    }
+
+
+def time_doubt(card: Card) -> float:
+    """The factor by which a step time may be wrong: CPUs differ far more than cards do."""
+    return 3.0 if card.is_cpu else 1.5
+
+
+def checkpoint_bytes(experiment: Experiment, memory: MemoryEstimate) -> int:
+    """What a checkpoint holds: the trained weights, the optimizer's states, some small files."""
+    small_files = 8 * 1024**2
+    states = OPTIMIZERS[experiment.train.optim].states
+    return memory.trained_bytes * (1 + states) + small_files
+
+
+def _three_digits(value: float) -> float:
+    return round(value, 3) if value < 100 else round(value, 1)

@@ -1,0 +1,72 @@
+"""Bytes that eager kernels read and write beside the matrix products, per token.
+
+Every elementwise operation reads its inputs from the card's memory and writes its result back. The
+counts follow the modules of Transformers operation by operation; a backward pass moves twice what
+its forward pass moves.
+"""
+
+from __future__ import annotations
+
+from training.preflight.activations import Numerics
+from training.preflight.calibration import PUBLISHED, Calibration
+from training.preflight.facts import Experiment
+from training.preflight.shape import Shape
+
+FLOAT32 = 4
+# To unpack a 4-bit weight: half a byte read, two written, and two read by the product.
+UNPACK_BYTES = 4.5
+
+
+def layer_bytes_per_token(
+    experiment: Experiment, shape: Shape, numerics: Numerics, calibration: Calibration = PUBLISHED
+) -> float:
+    """One forward pass through one layer."""
+    compute, stream, hidden = numerics.compute, numerics.stream, shape.hidden_size
+    # To float32, its square and their mean, the product with its root, back, times the weight.
+    norm: float = (stream + 4 * FLOAT32 + 2 * FLOAT32 + FLOAT32 + 3 * stream) * hidden
+    if not shape.rms_norm:
+        norm = 3 * stream * hidden
+    # Two products and a sum for queries and keys, one of them of halves changed round.
+    rotation = 10 * compute * (shape.query_size + shape.kv_size)
+    activation = (5 if shape.gated else 2) * compute * shape.active_intermediate_size
+    residuals = 2 * 3 * stream * hidden
+    eager: float = shape.norms_per_layer * norm + rotation + activation + residuals
+    eager += _attention_bytes(experiment, shape, compute)
+    if experiment.stack.compiled:
+        return calibration.traffic * calibration.compiled_share * eager
+    eager += _adapter_bytes(experiment, shape, numerics)
+    return (
+        calibration.traffic * eager * (calibration.fused_share if experiment.stack.fused else 1.0)
+    )
+
+
+def _attention_bytes(experiment: Experiment, shape: Shape, compute: int) -> float:
+    """Eager attention writes and reads its scores: scale, mask, softmax, dropout, product."""
+    if experiment.train.attn_implementation != "eager":
+        return 0.0
+    scores = shape.num_heads * experiment.longest_row_tokens
+    return float(scores * (8 * compute + 2 * FLOAT32))
+
+
+def _adapter_bytes(experiment: Experiment, shape: Shape, numerics: Numerics) -> float:
+    """Each adapter casts its input for itself, reads it, scales what comes out and adds it."""
+    if experiment.tuning == "full":
+        return 0.0
+    own = 2 if numerics.autocast else experiment.stack.adapter_bytes
+    casts = numerics.compute + 2 * own
+    return float(
+        sum(
+            casts * one.active_inputs + (4 * own + 3 * numerics.compute) * one.outputs
+            for one in shape.targets(experiment.lora.target_modules)
+        )
+    )
+
+
+def loss_traffic_per_token(experiment: Experiment, shape: Shape, numerics: Numerics) -> float:
+    """Forward and backward of the cross entropy: logits written, cast, their log-probabilities, two
+    gradients in float32, and one as the head takes it. A fused loss reads and writes them twice."""
+    if not experiment.has_token_head:
+        return 0.0
+    if experiment.stack.loss.startswith(("fused", "chunked")) or experiment.stack.compiled:
+        return float(shape.vocab_size * (2 * FLOAT32 + 4 * numerics.compute))
+    return float(shape.vocab_size * (8 * FLOAT32 + 5 * numerics.compute))

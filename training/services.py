@@ -1,0 +1,233 @@
+"""What people and programs do with jobs: create, start, cancel, pause, resume, retry."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import Project
+from activity import audit
+from activity.live import push_on_commit
+from activity.record import record
+from training import checking, lifecycle, outcome, preflight, quotas, scheduler
+from training.lifecycle import IllegalMove
+from training.models import FINAL, Experiment, Job, Status
+from training.trainer import spec
+
+
+class PreflightFailed(Exception):
+    """The job is refused; ``report`` says why."""
+
+    def __init__(self, report: preflight.Report) -> None:
+        super().__init__(" ".join(report.errors))
+        self.report = report
+
+
+def complete(plan: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what the body left open: the recipe's defaults, then ours. All of it is written down,
+    so that a default that changes later does not change what was done."""
+    recipe = plan["recipe"]
+    resources = {k: v for k, v in plan.get("resources", {}).items() if v is not None}
+    resources.setdefault("gpus", checking.default_gpus(resources))
+    train = {**recipe.defaults.get("train", {}), **plan.get("train", {})}
+    if context := plan["base_model"].context_length:
+        train.setdefault("max_length", min(spec.TrainSpec.max_length, context))
+    adapts = spec.uses_adapter(recipe.method, spec.TrainSpec(**train))
+    train = asdict(spec.TrainSpec(**train))
+    del train["max_steps" if train["max_steps"] is None else "num_train_epochs"]
+    lora = {**recipe.defaults.get("lora", {}), **plan.get("lora", {})}
+    return {
+        **plan,
+        "train": train,
+        "lora": asdict(spec.LoraSpec(**lora)) if adapts else {},
+        "resources": resources,
+        "columns": plan.get("columns", {}),
+        "eval": plan.get("eval", {}),
+        "export": plan.get("export") or list(spec.RunSpec.export),
+        "adapters": plan.get("adapters", []),
+    }
+
+
+def create_job(
+    *,
+    name: str,
+    plan: dict[str, Any],
+    actor: Any,
+    project_id: uuid.UUID | None,
+    metadata: dict[str, Any] | None = None,
+    start_it: bool = True,
+    also: Callable[[Job], object] | None = None,
+) -> Job:
+    """Check, write down experiment and job, and put it into the queue unless told not to. ``also``
+    is called with the job inside the transaction.
+
+    Returns the job as it was created, PENDING, as the contract shows it; by the time anybody reads
+    that it is in the queue. ``plan`` as `complete` takes it. Raises PreflightFailed, and then
+    nothing was written.
+    """
+    plan = complete(plan)
+    report = _within_quota(checking.check(plan), project_id, plan["resources"])
+    if not report.ok:
+        raise PreflightFailed(report)
+    with transaction.atomic():
+        experiment = Experiment.objects.create(
+            project_id=project_id,
+            name=name,
+            base_model=plan["base_model"],
+            dataset=plan["dataset"],
+            recipe=plan["recipe"],
+            recipe_version=plan["recipe"].version,
+            columns=plan["columns"],
+            adapters=plan["adapters"],
+            train=plan["train"],
+            lora=plan["lora"],
+            resources=plan["resources"],
+            eval=plan["eval"],
+            export=plan["export"],
+            preflight=report.as_dict(),
+        )
+        job = Job.objects.create(
+            project_id=project_id,
+            experiment=experiment,
+            name=name,
+            created_by=actor,
+            metadata=metadata or {},
+            max_steps=plan["train"].get("max_steps"),
+            # Known before the message is sent, so that the answer to the request can carry it.
+            celery_task_id=str(uuid.uuid4()),
+        )
+        if start_it:
+            start(Job.objects.get(pk=job.pk), actor=actor)
+        if also is not None:
+            also(job)
+        record(
+            "job_created",
+            entity_type="job",
+            entity_id=job.pk,
+            title=f"Job created: {name}",
+            message=f"{plan['recipe']} of {plan['base_model']} on {plan['dataset']}.",
+            user=actor,
+            project_id=project_id,
+            metadata={"job_id": str(job.pk), "job_name": name},
+        )
+    return job
+
+
+def _within_quota(
+    report: preflight.Report, project_id: uuid.UUID | None, resources: dict[str, Any]
+) -> preflight.Report:
+    """With further errors where the project may not use what the job asks for."""
+    if project_id is None:
+        return report
+    refusals = quotas.refusals(Project.objects.get(pk=project_id), resources)
+    if not refusals:
+        return report
+    return replace(report, ok=False, errors=(*report.errors, *refusals))
+
+
+@contextmanager
+def _noted(job: Job, verb: str, actor: Any) -> Iterator[None]:
+    """One transaction for what is done to a job and for the audit entry that says who did it."""
+    before = job.status
+    with transaction.atomic():
+        yield
+        audit.note(job, verb, actor=actor, changes={"status": [before, job.status]})
+
+
+def start(job: Job, *, actor: Any) -> Job:
+    """Put a job that was created without a start into the queue."""
+    with _noted(job, "start", actor):
+        return _enqueue(job, frozenset({Status.PENDING}), "Waits for its turn.")
+
+
+def resume(job: Job, *, actor: Any) -> Job:
+    """Let a paused job go on from its checkpoint."""
+    with _noted(job, "resume", actor):
+        return _enqueue(job, frozenset({Status.PAUSED}), f"Resumed by {actor}.")
+
+
+def retry(job: Job, *, actor: Any) -> Job:
+    """Let a job that failed or was cancelled go on from its last checkpoint."""
+    sources = frozenset({Status.FAILED, Status.CANCELLED})
+    with _noted(job, "retry", actor):
+        return _enqueue(job, sources, f"Tried again by {actor}.")
+
+
+def _enqueue(job: Job, sources: frozenset[str], message: str) -> Job:
+    attempt = job.attempt
+    lifecycle.move(
+        job,
+        Status.QUEUED,
+        attempt=attempt,
+        sources=sources,
+        message=message,
+        queued_at=timezone.now(),
+        celery_task_id=job.celery_task_id if attempt == 0 else str(uuid.uuid4()),
+        cancel_requested_at=None,
+        waiting_reason="",
+        worker=None,
+        runner_pid=None,
+        heartbeat_at=None,
+        losses=0,
+    )
+    Job.objects.filter(pk=job.pk).update(attempt=attempt + 1)
+    job.refresh_from_db()
+    scheduler.wake()
+    return job
+
+
+def cancel(job: Job, *, actor: Any) -> Job:
+    """Stop it. One that is training writes a checkpoint first; its runner then ends it."""
+    with _noted(job, "cancel", actor):
+        return _cancel(job, actor)
+
+
+def _cancel(job: Job, actor: Any) -> Job:
+    waiting = frozenset({Status.PENDING, Status.QUEUED, Status.PAUSED})
+    if job.status in waiting:
+        try:
+            outcome.cancelled(job, attempt=job.attempt)
+            return job
+        except IllegalMove:
+            job.refresh_from_db()  # it has begun in this very moment
+    asked = Job.objects.filter(
+        pk=job.pk, status__in=[Status.RUNNING, Status.PAUSING], cancel_requested_at=None
+    ).update(cancel_requested_at=timezone.now())
+    job.refresh_from_db()
+    if asked:
+        lifecycle.tell(job, "cancel_requested", message=f"{actor} asked to cancel.")
+    elif job.status in FINAL:
+        raise IllegalMove(job, Status.CANCELLED)
+    return job
+
+
+def pause(job: Job, *, actor: Any) -> Job:
+    """Write a checkpoint and free the devices; `resume` goes on from there."""
+    with _noted(job, "pause", actor):
+        if job.status == Status.QUEUED:
+            lifecycle.move(job, Status.PAUSED, message=f"Paused by {actor}.", waiting_reason="")
+            scheduler.release(job)
+        else:
+            lifecycle.move(
+                job,
+                Status.PAUSING,
+                sources=frozenset({Status.RUNNING}),
+                message=f"{actor} asked to pause.",
+            )
+    return job
+
+
+@transaction.atomic
+def set_priority(job: Job, *, priority: int) -> Job:
+    """Move a waiting job forward or back in the queue."""
+    Job.objects.filter(pk=job.pk).update(priority=priority)
+    job.refresh_from_db()
+    push_on_commit(lifecycle.group_of(job.pk), "job.changed")
+    scheduler.wake()
+    return job

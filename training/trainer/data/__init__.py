@@ -1,0 +1,1 @@
+"""From files of rows to the batches of every step."""

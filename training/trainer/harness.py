@@ -1,0 +1,195 @@
+"""Where the tasks of lm-evaluation-harness are described, and what data they need.
+
+The harness itself reads all of its 14,000 descriptions before it does anything, and imports torch.
+Here only the lines with the names are read at first, and of the tasks in question the rest. The
+platform asks the same questions before a job is created, so: no torch, nothing but YAML.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# The harness's own names beside those that people know.
+ALIASES = {"truthful_qa": "truthfulqa"}
+# Not names of datasets but of readers of files.
+FILE_READERS = frozenset({"json", "csv", "parquet", "text", "arrow"})
+
+_NAME = re.compile(rb"""^["']?(?:task|group|tag)["']?:[ \t]*(\S.*)""", re.MULTILINE)
+_TAGS = re.compile(rb"""^["']?tag["']?:[ \t]*((?:\n[ \t]*-[ \t]*.+)+)""", re.MULTILINE)
+
+
+class NoSuchTask(LookupError):
+    """The harness has no task, group or tag of this name."""
+
+
+@dataclass(frozen=True, order=True)
+class Data:
+    """What a task reads: a dataset of the hub with one of its configurations, or local files."""
+
+    path: str
+    name: str = ""
+    files: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ", ".join(self.files) if self.files else f"{self.path} {self.name}".strip()
+
+
+def harness_name(suite: str) -> str:
+    return ALIASES.get(suite, suite)
+
+
+def needs(suite: str, include_path: str) -> set[Data]:
+    """The data of a task, or of all the tasks of a group. Raises NoSuchTask."""
+    found: set[Data] = set()
+    for description in descriptions(suite, include_path):
+        found |= _data_of(_read(description))
+    return found
+
+
+def is_here(data: Data, include_path: str) -> bool:
+    """Whether the `datasets` library will find it without a network."""
+    if data.files:
+        return all((Path(include_path) / file).is_file() for file in data.files)
+    if (Path(include_path) / data.path).is_dir():
+        return True
+    *namespace, short = data.path.split("/")
+    folder = _cache() / "___".join([*namespace, _snake_case(short)])
+    return any(folder.glob(f"{data.name or '*'}/*/*"))
+
+
+def descriptions(suite: str, include_path: str) -> list[Path]:
+    """The files that describe a task, or a group with its tasks. Raises NoSuchTask."""
+    index = {**_index(_own_folder()), **(_fresh_index(include_path) if include_path else {})}
+    return list(dict.fromkeys(_walk(harness_name(suite), index, set())))
+
+
+def members(name: str, include_path: str) -> list[str]:
+    """The tasks that carry this tag. Raises NoSuchTask."""
+    contents = [_read(path) for path in descriptions(name, include_path)]
+    return [str(content["task"]) for content in contents if isinstance(content.get("task"), str)]
+
+
+def fetch_command(suites: tuple[str, ...] | list[str]) -> str:
+    """What to run, where there is a network, to get the data of these suites."""
+    return f"HF_HOME={_home()} python -m training.trainer.suites {' '.join(suites)}"
+
+
+def folders(suites: tuple[str, ...], include_path: str) -> list[str]:
+    """The folders that the harness has to look through to know these suites. Raises NoSuchTask."""
+    own = _own_folder()
+    families = {
+        own / path.relative_to(own).parts[0]
+        for suite in suites
+        for path in descriptions(suite, include_path)
+        if path.is_relative_to(own)
+    }
+    return [*sorted(map(str, families)), *([include_path] if include_path else [])]
+
+
+def _walk(name: str, index: dict[str, list[Path]], seen: set[str]) -> Iterator[Path]:
+    if name in seen:
+        return
+    seen.add(name)
+    if name not in index:
+        raise NoSuchTask(name)
+    for path in index[name]:
+        yield path
+        content = _read(path)
+        if content.get("group") != name:
+            continue
+        members = content.get("task") or []
+        for member in [members] if isinstance(members, str) else members:
+            known = member if isinstance(member, str) else member.get("task", member.get("group"))
+            if isinstance(known, str) and known in index:
+                yield from _walk(known, index, seen)
+
+
+def _data_of(content: dict[str, Any]) -> set[Data]:
+    path = content.get("dataset_path")
+    if not isinstance(path, str):
+        return set()
+    if path not in FILE_READERS:
+        return {Data(path, str(content.get("dataset_name") or ""))}
+    arguments = content.get("dataset_kwargs") or {}
+    files = arguments.get("data_files") or ()
+    by_split = files if isinstance(files, dict) else {"": files}
+    names = [
+        name
+        for value in by_split.values()
+        for name in ([value] if isinstance(value, str) else value)
+    ]
+    return {Data(path, files=tuple(names))}
+
+
+def _own_folder() -> Path:
+    """Where the harness keeps its descriptions; found without importing it."""
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise NoSuchTask("lm_eval is not installed")
+    return Path(spec.submodule_search_locations[0]) / "tasks"
+
+
+@functools.cache
+def _index(folder: Path) -> dict[str, list[Path]]:
+    """Files by the names of the tasks, groups and tags in them: half a second, once."""
+    index: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        content = path.read_bytes()
+        names = _NAME.findall(content)
+        for tags in _TAGS.findall(content):
+            names += tags.strip().split(b"\n")
+        for raw in names:
+            name = raw.decode("utf-8", "replace").strip().lstrip("-").strip().strip("\"'")
+            index.setdefault(name, []).append(path)
+    return index
+
+
+def _fresh_index(include_path: str) -> dict[str, list[Path]]:
+    """As `_index`, of a folder that changes."""
+    return _index.__wrapped__(Path(include_path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves functions alone."""
+
+
+_Loader.add_constructor("!function", lambda _loader, _node: None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A description with those that it includes. Raises NoSuchTask where it is not YAML."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise NoSuchTask(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise NoSuchTask(f"{path.name} is not a description of a task")
+    included = content.pop("include", None) or []
+    whole: dict[str, Any] = {}
+    for name in [included] if isinstance(included, str) else included:
+        whole |= _read(path.parent / name)
+    return whole | content
+
+
+def _home() -> Path:
+    return Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+
+
+def _cache() -> Path:
+    """Where `datasets` keeps what it has prepared."""
+    return Path(os.environ.get("HF_DATASETS_CACHE", _home() / "datasets"))
+
+
+def _snake_case(name: str) -> str:
+    """As `datasets` does it with the last part of a dataset's name."""
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"([a-z\d])([A-Z])", r"\1_\2", name).lower()

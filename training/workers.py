@@ -1,0 +1,171 @@
+"""A Celery worker says that it lives, what cards it has, and which of its runs have died.
+
+`install` hooks into Celery's signals. The heart beats in a thread of the worker's main process, so
+it goes on while every child is busy training.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import uuid
+from typing import Any
+
+import psutil
+from celery import signals
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.utils import timezone
+from django.utils.text import slugify
+
+from training import reconciler, scheduler, standby
+from training.cards import cards
+from training.models import Device, Partition, Worker
+from training.preflight import hardware
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+
+# Set in the main process, seen in its children, which are forked after this module is imported.
+going_down = multiprocessing.Event()
+
+
+@transaction.atomic
+def register(name: str, boot_id: uuid.UUID) -> Worker:
+    """Write down this worker and its devices. Called once for each start of the worker."""
+    now = timezone.now()
+    partition, _ = Partition.objects.get_or_create(name=settings.TRAINYARD_PARTITION)
+    worker, _ = Worker.objects.update_or_create(
+        name=name,
+        defaults={
+            "partition": partition,
+            "boot_id": boot_id,
+            "host_memory_mb": psutil.virtual_memory().total // 2**20,
+            "cpu_threads": usable_threads(),
+            "seen_at": now,
+            "started_at": now,
+        },
+    )
+    kept = [_cpu(worker).pk]
+    for card in cards():
+        device, _ = Device.objects.update_or_create(
+            worker=worker,
+            kind=Device.Kind.CUDA,
+            index=card.index,
+            defaults={
+                "name": card.name,
+                "gpu_type": gpu_type_of(card.name),
+                "memory_mb": card.memory_mb,
+            },
+        )
+        kept.append(device.pk)
+    worker.devices.exclude(pk__in=kept).delete()
+    return worker
+
+
+def usable_threads() -> int:
+    """What this process may use of the machine's cores."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpu_type_of(name: str) -> str:
+    """The catalogue's word for a card; for one it does not know, the driver's own as a slug."""
+    known = hardware.find_card(name)
+    return known.slug if known else slugify(name.removeprefix("NVIDIA "))
+
+
+def _cpu(worker: Worker) -> Device:
+    device, _ = Device.objects.update_or_create(
+        worker=worker,
+        kind=Device.Kind.CPU,
+        index=0,
+        defaults={"name": f"CPU, {worker.cpu_threads} threads", "memory_mb": worker.host_memory_mb},
+    )
+    return device
+
+
+class Heart(threading.Thread):
+    """Beats once a second until the worker goes down."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name="heart", daemon=True)
+        self.worker_name = name
+        self.boot_id = uuid.uuid4()
+        self.stopped = threading.Event()
+
+        self.worker: Worker | None = None
+
+    def run(self) -> None:
+        while not self.stopped.wait(BEAT_SECONDS if self.worker else 0.1):
+            try:
+                self.beat()
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("worker %s: the database does not answer (%s)", self.worker_name, error)
+                connection.close()
+            except Exception:  # one bad beat must not be the last
+                log.exception("worker %s: a beat failed", self.worker_name)
+        connection.close()
+
+    def beat(self) -> None:
+        """Say that the worker lives; say who it is where the database does not know it (yet)."""
+        if self.worker is None:
+            self.worker = register(self.worker_name, self.boot_id)
+            reconciler.reap_jobs_of_earlier_boots(self.worker)
+            scheduler.dispatch()
+        if not Worker.objects.filter(pk=self.worker.pk).update(seen_at=timezone.now()):
+            self.worker = None  # somebody has deleted the row
+            return
+        children = {child.pid for child in psutil.Process().children(recursive=True)}
+        reconciler.reap_jobs_of_dead_runners(self.worker, children)
+
+
+_heart: Heart | None = None
+
+
+@signals.worker_ready.connect
+def _begin(**_: Any) -> None:
+    global _heart
+    _heart = Heart(settings.TRAINYARD_WORKER)
+    _heart.start()
+
+
+@signals.worker_shutting_down.connect
+def _go_down(**_: Any) -> None:
+    going_down.set()
+
+
+@signals.worker_shutdown.connect
+def _end(**_: Any) -> None:
+    if _heart is not None:
+        _heart.stopped.set()
+        _heart.join(timeout=5)
+
+
+@signals.worker_process_init.connect
+@signals.beat_embedded_init.connect
+def _die_with_the_worker(**_: Any) -> None:
+    """A child whose worker was killed must not go on training: the job is already somebody else's.
+
+    prctl(2) PR_SET_PDEATHSIG; Linux only, elsewhere the lease runs out and the attempt is fenced.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+@signals.worker_process_init.connect
+def _keep_a_trainer_ready(**_: Any) -> None:
+    standby.keeper.begin()
+
+
+@signals.worker_process_shutdown.connect
+def _let_the_trainer_go(**_: Any) -> None:
+    standby.keeper.end()
