@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 TESTS := env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL $(PYTHON) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-trainer test-platform test-sqlite test-postgresql lint format types contracts schema migrations bench ci clean browser
+.PHONY: help demo run test test-platform test-trainer test-trainer-then-postgresql test-sqlite test-postgresql lint format types contracts schema migrations bench ci clean browser
 
 help:  ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -28,22 +28,24 @@ demo: $(RUNTIME)  ## Fine-tune a small model through the API, and say what it ha
 run: $(RUNTIME)  ## Start the platform on 127.0.0.1:$PORT (default 5000) until Ctrl-C
 	@$(PYTHON) manage.py run
 
-# The trainer's tests compute and the platform's mostly wait: side by side they share two cores well.
+# Two at a time: some compute and some mostly wait, so that together they share two cores well.
 test: $(DEV) browser  ## All tests on SQLite, and those with a database on PostgreSQL too
-	@$(MAKE) --no-print-directory --output-sync --jobs=2 test-trainer test-platform
+	@$(MAKE) --no-print-directory --output-sync --jobs=2 test-platform test-trainer-then-postgresql
+
+test-platform: $(DEV) browser
+	$(TESTS) pytest --ignore tests/training/trainer
 
 test-trainer: $(DEV)
 	$(TESTS) pytest tests/training/trainer
 
-test-platform: $(DEV) browser
-	$(TESTS) pytest --ignore tests/training/trainer
-	$(TESTS) tests.postgresql $(PYTHON) -m pytest -p tests.database_only --ignore tests/training/trainer
+test-trainer-then-postgresql: test-trainer
+	@$(MAKE) --no-print-directory test-postgresql
 
 test-sqlite: $(DEV) browser
 	$(TESTS) pytest
 
 test-postgresql: $(DEV)
-	$(TESTS) tests.postgresql $(PYTHON) -m pytest -p tests.database_only
+	$(TESTS) tests.postgresql $(PYTHON) -m pytest -p tests.database_only --ignore tests/training/trainer
 
 lint: $(DEV)  ## ruff: rules and format
 	$(PYTHON) -m ruff check $(CODE)

@@ -61,7 +61,7 @@ def trainers(folder: Path, ranks: int, rng: random.Random) -> int:
     for number in range(TRAINERS):
         battered = run_dir(f"battered-{number}")
         times = rng.randint(1, MOST_KILLS)
-        done = kills.batter(battered, rng, kills=times, max_steps=RUN["max_steps"])
+        done = kills.batter(battered, rng, kills=times, max_steps=RUN["max_steps"], cold=True)
         same = runs.weights_hash(battered) == runs.weights_hash(undisturbed)
         same &= runs.losses(battered) == runs.losses(undisturbed)
         different += report(f"trainer, {ranks} rank(s)", same, done)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
 from api.pages import render_page
+from registry import selector
 from registry.models import Adapter, BaseModel, Dataset
 
 ROWS_A_PAGE = 25
@@ -22,14 +20,11 @@ ADAPTERS_SHOWN = 50
 @login_required
 @require_safe
 def model_list(request: HttpRequest) -> HttpResponse:
-    found = _search(request, BaseModel.objects.visible_to(request.user), "name", "family")
-    # A model's card may be long and its config.json is not needed here.
-    page = _page(request, found.defer("model_card", "metadata"))
-    adapters = Adapter.objects.visible_to(request.user).select_related("base_model")
+    # Their models apart: joined, SQLite may begin with the many models.
+    adapters = Adapter.objects.visible_to(request.user).prefetch_related("base_model")
     context = {
-        "page": page,
+        **selector.models(request.user, request.GET),
         "adapters": adapters.defer("model_card", "metadata")[:ADAPTERS_SHOWN],
-        "q": _words(request),
     }
     return render_page(request, "registry/model_list.html", context, part="rows")
 
@@ -63,9 +58,12 @@ def adapter_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def dataset_list(request: HttpRequest) -> HttpResponse:
-    found = _search(request, Dataset.objects.visible_to(request.user), "name")
-    page = _page(request, found.defer("integrity_report", "statistics", "metadata"))
-    context = {"page": page, "q": _words(request)}
+    found, q = selector.datasets(request.user, request.GET)
+    rows = found.defer("integrity_report", "statistics", "metadata")
+    page = selector.page_of(
+        rows, request.GET.get("page"), ROWS_A_PAGE, (request.user.pk, request.user.is_superuser, q)
+    )
+    context = {"page": page, "q": q}
     return render_page(request, "registry/dataset_list.html", context, part="rows")
 
 
@@ -74,18 +72,3 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
 def dataset_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     dataset = get_object_or_404(Dataset.objects.visible_to(request.user), pk=pk)
     return render(request, "registry/dataset_detail.html", {"dataset": dataset})
-
-
-def _search(request: HttpRequest, rows: QuerySet[Any], *fields: str) -> QuerySet[Any]:
-    query = Q()
-    for field in fields:
-        query |= Q(**{f"{field}__icontains": _words(request)})
-    return rows.filter(query)
-
-
-def _page(request: HttpRequest, rows: QuerySet[Any]) -> Any:
-    return Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
-
-
-def _words(request: HttpRequest) -> str:
-    return request.GET.get("q", "").strip()

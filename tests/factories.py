@@ -29,6 +29,7 @@ from training.models import (
     Lease,
     Metric,
     Partition,
+    Probe,
     Recipe,
     Status,
     Worker,
@@ -151,6 +152,27 @@ def make_job(
             **in_status,
             **fields,
         }
+    )
+
+
+def make_probe(
+    *,
+    status: str = Status.QUEUED,
+    project: Project | None = None,
+    experiment: Experiment | None = None,
+    **fields: Any,
+) -> Probe:
+    """A probe that is under way, with its job."""
+    experiment = experiment or make_experiment(project=project, is_probe=True)
+    job = make_job(status=status, experiment=experiment, is_probe=True, **fields)
+    return Probe.objects.create(
+        project=experiment.project,
+        job=job,
+        preflight=experiment.preflight,
+        **{
+            name: getattr(experiment, name)
+            for name in ("base_model", "dataset", "recipe", "train", "lora", "resources")
+        },
     )
 
 

@@ -16,8 +16,9 @@ from unfold.admin import TabularInline
 from accounts.curators import CannotBeDone, Deed, Page, ReadOnly, link, on_list, on_page
 from accounts.models import Project
 from api.errors import flatten, sentence
-from training import recipes, services
+from training import comparison, recipes, services
 from training.api.recipes import DefaultsSerializer
+from training.comparison import Pair
 from training.lifecycle import IllegalMove
 from training.models import (
     FINAL,
@@ -26,11 +27,15 @@ from training.models import (
     Experiment,
     Job,
     JobEvent,
+    Measurement,
     Partition,
+    Probe,
     Recipe,
     RecipeVersion,
     Worker,
 )
+
+MOST_DOTS = 500
 
 
 class EventInline(ReadOnly, TabularInline):
@@ -208,7 +213,10 @@ def ships(obj: Any) -> bool:
 
 class WorkerInline(ReadOnly, TabularInline):
     model = Worker
-    fields = ["name", "seen_at", "started_at", "cpu_threads", "host_memory_mb"]
+    fields = [
+        "name", "seen_at", "started_at", "cpu_threads", "host_memory_mb", "host_memory_free_mb",
+        "driver",
+    ]  # fmt: skip
     extra = 0
     show_change_link = True
 
@@ -222,7 +230,10 @@ class PartitionAdmin(Page):
 
 class DeviceInline(ReadOnly, TabularInline):
     model = Device
-    fields = ["kind", "index", "name", "gpu_type", "memory_mb"]
+    fields = [
+        "kind", "index", "name", "gpu_type", "memory_mb", "memory_free_mb", "compute_capability",
+        "card_index",
+    ]  # fmt: skip
     extra = 0
 
 
@@ -233,6 +244,72 @@ class WorkerAdmin(ReadOnly, Page):
     list_select_related = ["partition"]
     search_fields = ["name"]
     inlines = [DeviceInline]
+
+
+@admin.register(Measurement)
+class MeasurementAdmin(ReadOnly, Page):
+    """With a picture of what was said against what was measured, of the rows that the filters
+    leave."""
+
+    list_display = [
+        "name", "attempt", "card", "method", "strategy", "memory_error", "time_error", "of_probe",
+        "project", "created_at",
+    ]  # fmt: skip
+    list_filter = ["card", "method", "strategy", "of_probe", "project"]
+    list_select_related = ["project"]
+    search_fields = ["name", "model_name"]
+    date_hierarchy = "created_at"
+    list_before_template = "admin/training/_comparison.html"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        answer = super().changelist_view(request, extra_context)
+        if found := getattr(answer, "context_data", {}).get("cl"):
+            answer.context_data |= compared(found.queryset[:MOST_DOTS])
+        return answer
+
+    @admin.display(description="Memory said", empty_value="–")
+    def memory_error(self, row: Measurement) -> str:
+        return f"{100 * (row.predicted_peak_mb / row.measured_peak_mb - 1):+.0f} %"
+
+    @admin.display(description="Time said", empty_value="–")
+    def time_error(self, row: Measurement) -> str | None:
+        if not row.measured_step_ms:
+            return None
+        return f"{100 * (row.predicted_step_ms / row.measured_step_ms - 1):+.0f} %"
+
+
+def compared(rows: Any) -> dict[str, Any]:
+    """The picture and the table of these measurements."""
+    memory, time = [], []
+    for row in rows:
+        kind = f"{row.card}, {row.method}, {row.strategy}"
+        memory.append(Pair(kind, row.name, row.predicted_peak_mb, row.measured_peak_mb))
+        if row.measured_step_ms:
+            time.append(Pair(kind, row.name, row.predicted_step_ms, row.measured_step_ms))
+    plots = comparison.plot("Peak memory", "MiB", memory), comparison.plot("A step", "ms", time)
+    return {
+        "plots": [plot for plot in plots if plot],
+        "kinds": {
+            "headers": ["Card, method, strategy", "Runs", "Memory", "Time"],
+            "rows": [
+                [row.kind, row.runs, *(_percent(error) for error in (row.memory, row.time))]
+                for row in comparison.table(memory, time)
+            ],
+        },
+    }
+
+
+def _percent(error: float | None) -> str:
+    return "–" if error is None else f"{error:.1f} %"
+
+
+@admin.register(Probe)
+class ProbeAdmin(ReadOnly, Page):
+    list_display = ["base_model", "recipe", "status", "project", "created_by", "created_at"]
+    list_filter = ["outcome", "project"]
+    list_select_related = ["base_model", "recipe", "project", "created_by", "job"]
+    search_fields = ["base_model__name"]
+    date_hierarchy = "created_at"
 
 
 # Celery's own pages, in the dress of the others.

@@ -12,15 +12,22 @@ from django.conf import settings
 
 from registry import doctor
 from registry.models import BaseModel, Dataset
-from training import preflight
+from training import measurements, preflight, token_counts
 from training.models import Device, Partition, Recipe, Worker
+from training.preflight.token_rate import GUESSED
 from training.trainer import harness, spec
 
 _LIBRARIES = {name for needed in spec.QUANTIZATION_LIBRARIES.values() for name in needed}
 
 
 def check(plan: dict[str, Any]) -> preflight.Report:
-    """Judge an experiment that need not exist yet.
+    """Judge an experiment that need not exist yet, with what own runs have taught."""
+    experiment = facts(plan)
+    return preflight.check(experiment, measurements.corrections(experiment))
+
+
+def facts(plan: dict[str, Any]) -> preflight.Experiment:
+    """What a preflight judges.
 
     ``plan`` has the keys ``base_model``, ``dataset``, ``recipe`` (rows), ``columns``, ``train``,
     ``lora``, ``resources``, ``eval`` (settings with the recipe's defaults already in them) and
@@ -28,24 +35,22 @@ def check(plan: dict[str, Any]) -> preflight.Report:
     """
     resources = plan["resources"]
     columns = plan["columns"]
-    dataset = dataset_facts(plan["dataset"])
+    dataset = with_lengths(plan, dataset_facts(plan["dataset"]))
     if columns:  # the doctor looked at the rows under the names that stand in the files
         dataset = replace(dataset, row_format=None)
-    return preflight.check(
-        preflight.Experiment(
-            model=model_facts(plan["base_model"]),
-            dataset=dataset,
-            columns=columns,
-            recipe=recipe_facts(plan["recipe"]),
-            train=spec.TrainSpec(**_tuples(plan["train"])),
-            lora=spec.LoraSpec(**_tuples(plan["lora"])),
-            resources=_resources(resources),
-            eval_suites=tuple(plan["eval"].get("suites", ())),
-            eval_interval=plan["eval"].get("interval"),
-            suites=tuple(map(suite_facts, harness_suites(plan["eval"]))),
-            missing_trackers=missing_trackers(plan["train"]),
-            export=tuple(plan["export"]),
-        )
+    return preflight.Experiment(
+        model=model_facts(plan["base_model"]),
+        dataset=dataset,
+        columns=columns,
+        recipe=recipe_facts(plan["recipe"]),
+        train=spec.TrainSpec(**_tuples(plan["train"])),
+        lora=spec.LoraSpec(**_tuples(plan["lora"])),
+        resources=_resources(resources),
+        eval_suites=tuple(plan["eval"].get("suites", ())),
+        eval_interval=plan["eval"].get("interval"),
+        suites=tuple(map(suite_facts, harness_suites(plan["eval"]))),
+        missing_trackers=missing_trackers(plan["train"]),
+        export=tuple(plan["export"]),
     )
 
 
@@ -111,6 +116,7 @@ def model_facts(model: BaseModel) -> preflight.ModelFacts:
         vocab_size=model.vocab_size,
         config=model.config,
         has_files=folder is not None and (folder / "config.json").is_file(),
+        size_bytes=model.size_bytes or None,
         has_tokenizer=found.get("has_tokenizer"),
         has_chat_template=found.get("has_chat_template"),
     )
@@ -128,18 +134,48 @@ def dataset_facts(dataset: Dataset) -> preflight.DatasetFacts:
         integrity_passed=dataset.integrity_passed,
         row_format=found.get("row_format"),
         columns=columns if len(columns) < doctor.MOST_COLUMNS else (),
-        mean_tokens=_tokens(found.get("mean_characters")),
+        mean_tokens=_guessed_tokens(found.get("mean_characters")),
         max_tokens=None,
+        held_out_rows=_held_out_rows(found),
+        has_files=Path(dataset.storage_path).exists() if dataset.storage_path else None,
+        size_bytes=dataset.size_bytes or None,
     )
 
 
-# English and code come to about four characters a token with the vocabularies in use; a rough
-# guess until the rows have been through the model's own tokenizer.
-_CHARACTERS_PER_TOKEN = 4.0
+def with_lengths(plan: dict[str, Any], dataset: preflight.DatasetFacts) -> preflight.DatasetFacts:
+    """With the tokens of its rows, as far as anybody knows them."""
+    found = token_counts.lengths_of(
+        plan["base_model"],
+        plan["dataset"],
+        method=plan["recipe"].method,
+        columns=plan["columns"],
+    )
+    if found.train is None:
+        return replace(dataset, held_out=found.held_out)
+    return replace(
+        dataset,
+        lengths=found.train,
+        held_out=found.held_out,
+        mean_tokens=found.train.mean,
+        max_tokens=_longest(found.train, found.held_out),
+    )
 
 
-def _tokens(characters: float | None) -> float | None:
-    return None if characters is None else max(characters / _CHARACTERS_PER_TOKEN, 1.0)
+def _longest(*parts: preflight.Lengths | None) -> int | None:
+    """Of the rows that can reach the model, None where not all are known."""
+    longest = [part.longest for part in parts if part is not None]
+    return None if None in longest else max(filter(None, longest), default=None)
+
+
+def _guessed_tokens(characters: float | None) -> float | None:
+    """A rough guess until the rows have been through the model's own tokenizer."""
+    return None if characters is None else GUESSED.tokens(characters)
+
+
+def _held_out_rows(statistics: dict[str, Any]) -> int | None:
+    """Of the split that is measured on."""
+    rows = statistics.get("rows", {})
+    return next((rows[split] for split in spec.HELD_OUT_SPLITS if rows.get(split)), None)
 
 
 def recipe_facts(recipe: Recipe) -> preflight.RecipeFacts:

@@ -18,8 +18,8 @@ from activity.record import record
 from registry import inspect, storage
 from registry import services as registry
 from registry.models import Adapter, BaseModel
-from training import lifecycle, scheduler
-from training.models import ACTIVE, Artifact, Job, Status
+from training import lifecycle, measurements, probes, scheduler
+from training.models import ACTIVE, Artifact, Job, Probe, Status
 from training.trainer import events, spec
 from training.trainer import result as results
 
@@ -27,10 +27,14 @@ log = logging.getLogger(__name__)
 
 # A job that is lost this often without having come further would only be lost again.
 MOST_LOSSES = 3
+OUT_OF_MEMORY = ("out_of_memory", "host_memory")
 
 
 def completed(job: Job, attempt: int, ending: results.Result) -> None:
     """Register what the run has made. Reading and hashing it comes before the transaction."""
+    if job.is_probe:
+        probed(job, attempt)
+        return
     folder = Path(ending.exports["safetensors"])
     files = {kind: storage.manifest(Path(place)) for kind, place in ending.exports.items()}
     artifacts = [
@@ -48,6 +52,7 @@ def completed(job: Job, attempt: int, ending: results.Result) -> None:
     adapts = spec.uses_adapter(experiment.recipe.method, spec.TrainSpec(**experiment.train))
     inspected = None if adapts else inspect.model_folder(folder)
     with transaction.atomic():
+        measurements.keep(job, attempt)
         lifecycle.move(
             job,
             Status.COMPLETED,
@@ -72,6 +77,15 @@ def completed(job: Job, attempt: int, ending: results.Result) -> None:
             result_id=str(entry.pk),
             duration_seconds=_seconds(job),
         )
+
+
+@transaction.atomic
+def probed(job: Job, attempt: int) -> None:
+    """A probe has measured what it should."""
+    measurements.keep(job, attempt)
+    lifecycle.move(job, Status.COMPLETED, attempt=attempt, waiting_reason="")
+    probes.end(job, Probe.Outcome.MEASURED)
+    scheduler.release(job)
 
 
 def _all_done(job: Job, ending: results.Result) -> str:
@@ -130,6 +144,8 @@ def _register(
 
 @transaction.atomic
 def failed(job: Job, attempt: int, failure: results.Failure) -> None:
+    if failure.kind not in OUT_OF_MEMORY:  # what it would have taken, nobody knows
+        measurements.keep(job, attempt)
     lifecycle.move(
         job,
         Status.FAILED,
@@ -138,6 +154,10 @@ def failed(job: Job, attempt: int, failure: results.Failure) -> None:
         message=failure.message,
         failure={"kind": failure.kind, "message": failure.message, "advice": failure.advice},
     )
+    if job.is_probe:
+        no_room = failure.kind in OUT_OF_MEMORY
+        outcome = Probe.Outcome.OUT_OF_MEMORY if no_room else Probe.Outcome.FAILED
+        probes.end(job, outcome, job.failure)
     scheduler.release(job)
     _tell(
         job,
@@ -156,6 +176,7 @@ def stopped(job: Job, attempt: int) -> None:
     if job.cancel_requested_at:
         cancelled(job, attempt=attempt)
     elif job.status == Status.PAUSING:
+        measurements.keep(job, attempt)
         lifecycle.move(
             job, Status.PAUSED, attempt=attempt, message="Paused; the devices are free for others."
         )
@@ -167,7 +188,10 @@ def stopped(job: Job, attempt: int) -> None:
 
 @transaction.atomic
 def cancelled(job: Job, attempt: int | None = None) -> None:
+    measurements.keep(job, job.attempt if attempt is None else attempt)
     lifecycle.move(job, Status.CANCELLED, attempt=attempt, waiting_reason="", message="Cancelled.")
+    if job.is_probe:
+        probes.end(job, Probe.Outcome.CANCELLED)
     scheduler.release(job)
     _tell(
         job,
@@ -181,6 +205,7 @@ def cancelled(job: Job, attempt: int | None = None) -> None:
 @transaction.atomic
 def requeue(job: Job, attempt: int, why: str, event: str = "requeued") -> None:
     """Back into the queue as the next attempt; it goes on from its last checkpoint."""
+    measurements.keep(job, attempt)
     if job.status == Status.PAUSING:  # it has stopped, though not as gently as asked
         lifecycle.move(job, Status.PAUSED, attempt=attempt, message=why)
         scheduler.release(job)
@@ -233,6 +258,9 @@ def lost(
 
 
 def _tell(job: Job, event_type: str, status: str, title: str, message: str, **facts: Any) -> None:
+    """In the feed. Who has asked for a probe waits for its answer, and nobody else for its news."""
+    if job.is_probe:
+        return
     record(
         event_type,
         entity_type="job",

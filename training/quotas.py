@@ -15,7 +15,7 @@ from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.models import Project
-from training.models import Device, Job, Lease
+from training.models import Device, Job, Lease, Probe
 
 SECONDS_PER_HOUR = 3600
 
@@ -37,12 +37,13 @@ def use_of(project: Project) -> dict[str, Any]:
 
 
 def used_by(projects: Collection[UUID]) -> dict[UUID, Use]:
-    """Two queries, however many projects."""
+    """Three queries, however many projects."""
     now = timezone.now()
     used: dict[UUID, Use] = defaultdict(Use)
-    of_ended = Job.objects.filter(project__in=projects, gpu_seconds__gt=0).order_by()
-    for project_id, seconds in of_ended.values_list("project").annotate(Sum("gpu_seconds")):
-        used[project_id].gpu_hours = seconds / SECONDS_PER_HOUR
+    for model in (Job, Probe):  # a probe has no job any more once it is over
+        of_ended = model.objects.filter(project__in=projects, gpu_seconds__gt=0).order_by()
+        for project_id, seconds in of_ended.values_list("project").annotate(Sum("gpu_seconds")):
+            used[project_id].gpu_hours += seconds / SECONDS_PER_HOUR
     held = Lease.objects.filter(job__project__in=projects, device__kind=Device.Kind.CUDA)
     for project_id, since in held.values_list("job__project", "created_at"):
         used[project_id].gpus += 1

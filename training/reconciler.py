@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from training import outcome, quotas, scheduler
+from training import outcome, probes, quotas, scheduler
 from training.lifecycle import IllegalMove
 from training.models import ACTIVE, Job, Lease, Status, Worker
 
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 def reconcile() -> None:
     reap_lost_jobs()
     free_dead_leases()
+    probes.sweep()
     scheduler.resend()
     scheduler.dispatch()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from registry import doctor
-from training import checking
+from training import checking, probes
 from training.models import Job
 from training.trainer import spec
 
@@ -69,8 +70,19 @@ def plan_of(job: Job) -> spec.RunSpec:
             "export_dir": str(Path(settings.TRAINYARD_EXPORTS) / str(job.pk)),
             "cache_dir": str(settings.TRAINYARD_TOKEN_CACHE),
             "cache_limit_gb": settings.TRAINYARD_TOKEN_CACHE_GB,
+            **(_of_a_probe(job) if job.is_probe else {}),
         }
     )
+
+
+def _of_a_probe(job: Job) -> dict[str, Any]:
+    """It measures only, and whatever it writes is in the folder that goes with it."""
+    folder = run_dir(job)
+    return {
+        "probe_steps": probes.STEPS,
+        "export_dir": str(folder / "exports"),
+        "cache_dir": str(folder / "tokens"),
+    }
 
 
 def held_out(files: dict[str, list[Path]]) -> list[Path]:

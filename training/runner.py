@@ -26,7 +26,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from registry.files import BadPath
 from training import outcome, run_plan
 from training.lifecycle import IllegalMove
-from training.models import Device, Job, Lease, Status
+from training.models import Device, Job, Status
 from training.progress import Fenced, take_over
 from training.standby import keeper, trainer_environment
 from training.trainer import events, result
@@ -157,10 +157,8 @@ def _start(job: Job, run_dir: Path) -> Trainer:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    cards = Lease.objects.filter(job=job, device__kind=Device.Kind.CUDA).values_list(
-        "device__index", flat=True
-    )
-    visible = ",".join(str(index) for index in sorted(cards))
+    cards = Device.objects.filter(lease__job=job, kind=Device.Kind.CUDA).order_by("index")
+    visible = ",".join(card.visible_as for card in cards)
     return {**trainer_environment(), "CUDA_VISIBLE_DEVICES": visible}
 
 

@@ -87,10 +87,13 @@ def _matching(worker: Worker, resources: dict[str, Any]) -> list[Device]:
     if not resources.get("gpus"):
         return [device for device in worker.devices.all() if device.kind == Device.Kind.CPU]
     wanted = resources.get("gpu_type")
+    together = int(resources["gpus"]) > 1  # which slices of cards cannot work
     return [
         device
         for device in worker.devices.all()
-        if device.kind == Device.Kind.CUDA and (not wanted or device.gpu_type == wanted)
+        if device.kind == Device.Kind.CUDA
+        and (not wanted or device.gpu_type == wanted)
+        and not (together and device.card_index is not None)
     ]
 
 

@@ -72,7 +72,7 @@ def create_job(
     nothing was written.
     """
     plan = complete(plan)
-    report = _within_quota(checking.check(plan), project_id, plan["resources"])
+    report = within_quota(checking.check(plan), project_id, plan["resources"])
     if not report.ok:
         raise PreflightFailed(report)
     with transaction.atomic():
@@ -119,7 +119,7 @@ def create_job(
     return job
 
 
-def _within_quota(
+def within_quota(
     report: preflight.Report, project_id: uuid.UUID | None, resources: dict[str, Any]
 ) -> preflight.Report:
     """With further errors where the project may not use what the job asks for."""

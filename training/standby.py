@@ -101,13 +101,9 @@ class Keeper:
 
     def take(self, run_dir: Path, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
         """The standby, at work on ``run_dir``; None where the run has to start by itself."""
+        if self.standby is None or not _is_for_one_process(run_dir):
+            return None
         standby, self.standby = self.standby, None
-        if standby is None:
-            return None
-        if spec.RunSpec.read(run_dir).device.ranks > 1:
-            # Several ranks are processes of their own, and who starts them has no use for torch.
-            self.standby = standby
-            return None
         try:
             if not (defect := standby.defect()):
                 standby.begin(run_dir, environment)
@@ -126,6 +122,15 @@ class Keeper:
 
 
 keeper = Keeper()
+
+
+def _is_for_one_process(run_dir: Path) -> bool:
+    """Several ranks are processes of their own, and who starts them has no use for torch. A
+    run.json that cannot be is for the run itself to tell of."""
+    try:
+        return spec.RunSpec.read(run_dir).device.ranks == 1
+    except spec.BadSpec:
+        return False
 
 
 def trainer_environment() -> dict[str, str]:

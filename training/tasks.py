@@ -11,9 +11,10 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from activity.record import record
-from training import lifecycle, outcome, reconciler, runner, scheduler, standby, workers
+from training import lifecycle, outcome, probes, reconciler, runner, scheduler, standby, workers
 from training.models import Job, Lease, Status
 from training.trainer import result
+from training.wizard import expiry
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,10 @@ def run_job(job_id: str, attempt: int) -> str:
 
     Leaves no result where this attempt is somebody else's or over (Ignore).
     """
-    job = Job.objects.with_everything().get(pk=job_id)
+    try:
+        job = Job.objects.with_everything().get(pk=job_id)
+    except Job.DoesNotExist as error:  # of a probe that is over
+        raise Ignore from error
     try:
         claim(job, attempt)
     except lifecycle.IllegalMove as error:
@@ -41,6 +45,8 @@ def run_job(job_id: str, attempt: int) -> str:
         outcome.failed(job, attempt, _our_own_fault(error))
         raise
     finally:
+        if job.is_probe:
+            probes.tidy(job)
         if not workers.going_down.is_set():
             standby.keeper.replace()
 
@@ -69,7 +75,7 @@ def claim(job: Job, attempt: int) -> None:
     )
     if not ours.exists():
         raise lifecycle.IllegalMove(job, Status.RUNNING)
-    if first_time:
+    if first_time and not job.is_probe:
         record(
             "job_started",
             entity_type="job",
@@ -97,3 +103,8 @@ def dispatch() -> None:
 @shared_task(name="training.reconcile", ignore_result=True)
 def reconcile() -> None:
     reconciler.reconcile()
+
+
+@shared_task(name="training.forget_old_drafts", ignore_result=True)
+def forget_old_drafts() -> None:
+    expiry.forget_old()

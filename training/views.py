@@ -26,9 +26,10 @@ from api.pages import render_page, wants_part
 from registry.models import Adapter, BaseModel, Dataset
 from training import curves, run_log, services
 from training.lifecycle import IllegalMove, sources_of
-from training.models import FINAL, Device, Job, JobQuerySet, Partition, Status, Worker
+from training.models import FINAL, Device, Draft, Job, JobQuerySet, Partition, Status, Worker
 
 ROWS_A_PAGE = 25
+DRAFTS_SHOWN = 20
 JOBS_ON_HOME = 12
 ACTIVITIES_ON_HOME = 12
 SPARK = {"width": 120, "height": 28}
@@ -186,6 +187,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "form": form,
         "page": page,
         "status": status,
+        "drafts": Draft.objects.of(request.user).unfinished()[:DRAFTS_SHOWN],
         "total": counts["total"],
         "tabs": [
             (s.value, s.label, counts.get(s, 0)) for s in Status if s in counts or s == status

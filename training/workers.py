@@ -9,10 +9,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import multiprocessing
-import os
 import signal
 import sys
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -23,14 +23,14 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
-from training import reconciler, scheduler, standby
-from training.cards import cards
+from training import cards, host, reconciler, scheduler, standby
 from training.models import Device, Partition, Worker
 from training.preflight import hardware
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+LOOK_SECONDS = 10.0  # between two looks at what the machine has
 
 # Set in the main process, seen in its children, which are forked after this module is imported.
 going_down = multiprocessing.Event()
@@ -41,53 +41,71 @@ def register(name: str, boot_id: uuid.UUID) -> Worker:
     """Write down this worker and its devices. Called once for each start of the worker."""
     now = timezone.now()
     partition, _ = Partition.objects.get_or_create(name=settings.TRAINYARD_PARTITION)
+    found, there = host.read(), cards.read()
     worker, _ = Worker.objects.update_or_create(
         name=name,
         defaults={
             "partition": partition,
             "boot_id": boot_id,
-            "host_memory_mb": psutil.virtual_memory().total // 2**20,
-            "cpu_threads": usable_threads(),
+            "host_memory_mb": found.memory_mb,
+            "host_memory_free_mb": found.memory_free_mb,
+            "cpu_threads": found.cpu_threads,
+            "driver": there.driver[:40],
             "seen_at": now,
             "started_at": now,
         },
     )
-    kept = [_cpu(worker).pk]
-    for card in cards():
-        device, _ = Device.objects.update_or_create(
-            worker=worker,
-            kind=Device.Kind.CUDA,
-            index=card.index,
-            defaults={
-                "name": card.name,
-                "gpu_type": gpu_type_of(card.name),
-                "memory_mb": card.memory_mb,
-            },
-        )
-        kept.append(device.pk)
+    kept = {_cpu(worker, found).pk} | {_card(worker, card).pk for card in there.cards}
     worker.devices.exclude(pk__in=kept).delete()
     return worker
 
 
-def usable_threads() -> int:
-    """What this process may use of the machine's cores."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+@transaction.atomic
+def look_again(worker: Worker) -> None:
+    """Write down what the machine has now: memory is taken and freed, a card may fail or be cut
+    into slices. A device that has gone stays as long as a job has it; that job will tell."""
+    found, there = host.read(), cards.read()
+    Worker.objects.filter(pk=worker.pk).update(
+        host_memory_free_mb=found.memory_free_mb, driver=there.driver[:40]
+    )
+    kept = {_cpu(worker, found).pk} | {_card(worker, card).pk for card in there.cards}
+    worker.devices.filter(lease=None).exclude(pk__in=kept).delete()
+
+
+def _card(worker: Worker, card: cards.Card) -> Device:
+    device, _ = Device.objects.update_or_create(
+        worker=worker,
+        kind=Device.Kind.CUDA,
+        index=card.index,
+        defaults={
+            "name": card.name[:100],
+            "gpu_type": gpu_type_of(card.name),
+            "memory_mb": card.memory_mb,
+            "memory_free_mb": card.memory_free_mb,
+            "compute_capability": card.compute_capability,
+            "uuid": card.uuid,
+            "card_index": card.card_index,
+        },
+    )
+    return device
 
 
 def gpu_type_of(name: str) -> str:
     """The catalogue's word for a card; for one it does not know, the driver's own as a slug."""
     known = hardware.find_card(name)
-    return known.slug if known else slugify(name.removeprefix("NVIDIA "))
+    return known.slug if known else slugify(name.removeprefix("NVIDIA ").replace(".", "-"))[:40]
 
 
-def _cpu(worker: Worker) -> Device:
+def _cpu(worker: Worker, found: host.Host) -> Device:
     device, _ = Device.objects.update_or_create(
         worker=worker,
         kind=Device.Kind.CPU,
         index=0,
-        defaults={"name": f"CPU, {worker.cpu_threads} threads", "memory_mb": worker.host_memory_mb},
+        defaults={
+            "name": f"CPU, {found.cpu_threads} threads",
+            "memory_mb": found.memory_mb,
+            "memory_free_mb": found.memory_free_mb,
+        },
     )
     return device
 
@@ -102,6 +120,7 @@ class Heart(threading.Thread):
         self.stopped = threading.Event()
 
         self.worker: Worker | None = None
+        self.looked_at = 0.0
 
     def run(self) -> None:
         while not self.stopped.wait(BEAT_SECONDS if self.worker else 0.1):
@@ -118,11 +137,15 @@ class Heart(threading.Thread):
         """Say that the worker lives; say who it is where the database does not know it (yet)."""
         if self.worker is None:
             self.worker = register(self.worker_name, self.boot_id)
+            self.looked_at = time.monotonic()
             reconciler.reap_jobs_of_earlier_boots(self.worker)
             scheduler.dispatch()
         if not Worker.objects.filter(pk=self.worker.pk).update(seen_at=timezone.now()):
             self.worker = None  # somebody has deleted the row
             return
+        if time.monotonic() - self.looked_at > LOOK_SECONDS:
+            self.looked_at = time.monotonic()
+            look_again(self.worker)
         children = {child.pid for child in psutil.Process().children(recursive=True)}
         reconciler.reap_jobs_of_dead_runners(self.worker, children)
 

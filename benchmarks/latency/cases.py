@@ -13,6 +13,8 @@ class Case:
     cookie: str = ""
     # The case of MLflow's that it is held against.
     like: str = ""
+    # An object of the list that is changed before each request, so that nothing remembered holds.
+    changed: str = ""
 
 
 def cases(facts: dict[str, Any]) -> list[Case]:
@@ -21,6 +23,7 @@ def cases(facts: dict[str, Any]) -> list[Case]:
         f"/api/{name}?limit=50" for name in ("base-models", "datasets", "activity")
     )
     deep, rare, project = facts["deep"], facts["rare"], facts["project"]
+    model = f"/api/base-models/{facts['model']}"
     return [
         Case("base-models", models, like="plain"),
         Case("base-models, family and stage", f"{models}&family=llama&stage=production"),
@@ -31,6 +34,13 @@ def cases(facts: dict[str, Any]) -> list[Case]:
         Case("base-models, one project", f"{models}&project={project}"),
         Case("base-models, deep offset", f"{models}&offset={deep}", like="deep offset"),
         Case("base-models, a member's", models, facts["cookie"]),
+        Case("base-models, just changed", models, changed=model),
+        Case(
+            "base-models, trainable text, just changed",
+            f"{models}&trainable=true&modality=text",
+            changed=model,
+        ),
+        Case("base-models, search frequent, just changed", f"{models}&search=llama", changed=model),
         Case("datasets", datasets),
         Case("datasets, modality", f"{datasets}&modality=audio"),
         Case("datasets, search rare", f"{datasets}&search={rare}"),
@@ -45,7 +55,7 @@ def cases(facts: dict[str, Any]) -> list[Case]:
         Case("activity, unread", f"{activity}&unread_only=true"),
         Case("activity, deep offset", f"{activity}&offset={deep}"),
         Case("activity, a member's", activity, facts["cookie"]),
-        Case("one base model", f"/api/base-models/{facts['model']}"),
+        Case("one base model", model),
         Case("one dataset", f"/api/datasets/{facts['dataset']}"),
         Case("one activity", f"/api/activity/{facts['activity']}"),
     ]

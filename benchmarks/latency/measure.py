@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ def measure(side: Side, number: int, requests: int) -> None:
 
 def ask(connection: http.client.HTTPConnection, case: Case) -> float:
     """Milliseconds from the request to the last byte of the answer, which must be a 200."""
+    if case.changed:
+        change(connection, case.changed)
     began = time.perf_counter()
     connection.request("GET", case.path, headers={"Cookie": case.cookie} if case.cookie else {})
     answer = connection.getresponse()
@@ -62,6 +65,14 @@ def ask(connection: http.client.HTTPConnection, case: Case) -> float:
     took = (time.perf_counter() - began) * 1000
     assert answer.status == 200, f"{case.path}: {answer.status} {body[:300]!r}"
     return took
+
+
+def change(connection: http.client.HTTPConnection, path: str) -> None:
+    body = json.dumps({"description": f"Changed at {time.time()}."})
+    connection.request("PATCH", path, body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    assert answer.status == 200, f"{path}: {answer.status} {text[:300]!r}"
 
 
 def answers(port: int, path: str) -> bool:

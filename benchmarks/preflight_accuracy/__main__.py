@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.preflight_accuracy import tables
+from benchmarks.preflight_accuracy.blind import GROUPS
+from benchmarks.preflight_accuracy.fit import left_out
 from benchmarks.preflight_accuracy.measure import runs_of
 from benchmarks.preflight_accuracy.rows import DATA, completed, read
 
@@ -40,15 +42,18 @@ def report_of(memory_file: Path, speed_file: Path) -> str:
     memory, unknown = runs_of(memory_rows)
     speed, unknown_speed = runs_of(completed(read(speed_file), memory_rows))
     speed = [run for run in speed if run.row.get("tokens_per_s_per_gpu")]
+    without = {kind: left_out(speed, group) for kind, group in GROUPS.items()}
     parts = {
         "Aims": tables.bars(memory, speed),
         "Memory": tables.memory_table(memory),
         "Memory beside the rules of others, same rows": tables.rivals_table(memory),
         "Fits or not": tables.fit_table([*memory, *tables.fit_labels(speed)]),
         "Tokens per second": tables.speed_table(speed),
-        "Tokens per second of a source that the constants have not seen": (
-            tables.left_out_table(speed)
+        "A source that nothing was read off": tables.blind_table(
+            memory, without["source"], "source"
         ),
+        "A model that nothing was read off": tables.blind_table(memory, without["model"], "model"),
+        "The fitted numbers": tables.constants_table(speed, without["source"]),
     }
     report = "\n\n".join(f"### {title}\n\n{table}" for title, table in parts.items())
     if unknown or unknown_speed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +14,7 @@ from benchmarks.preflight_accuracy.rows import Row, experiment_of
 from training.preflight import Experiment
 from training.preflight.calibration import PUBLISHED, Calibration
 from training.preflight.estimate import Estimate, estimate
+from training.preflight.hardware import MIB
 from training.preflight.speed import estimate_speed
 
 
@@ -21,6 +24,7 @@ class Run:
 
     row: Row
     experiment: Experiment
+    calibration: Calibration = PUBLISHED
 
     @property
     def source(self) -> str:
@@ -34,7 +38,7 @@ class Run:
 
     @cached_property
     def estimate(self) -> Estimate:
-        found = estimate(self.experiment)
+        found = estimate(self.experiment, self.calibration)
         if found is None:
             raise ValueError(f"{self.row['id']}: nothing is known of the model's size")
         return found
@@ -42,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Errors:
-    """Of several rows: predicted / measured - 1."""
+    """Of several rows: predicted / measured - 1. Of none, numbers that are not any."""
 
     values: tuple[float, ...]
 
@@ -52,16 +56,16 @@ class Errors:
 
     @property
     def median(self) -> float:
-        return median(abs(value) for value in self.values)
+        return median(abs(value) for value in self.values) if self.values else math.nan
 
     @property
     def p90(self) -> float:
         sizes = sorted(abs(value) for value in self.values)
-        return sizes[max(0, -(-9 * len(sizes) // 10) - 1)]
+        return sizes[max(0, -(-9 * len(sizes) // 10) - 1)] if sizes else math.nan
 
     @property
     def worst(self) -> float:
-        return max(self.values, key=abs)
+        return max(self.values, key=abs, default=math.nan)
 
 
 def runs_of(rows: Iterable[Row]) -> tuple[list[Run], list[str]]:
@@ -78,16 +82,16 @@ def runs_of(rows: Iterable[Row]) -> tuple[list[Run], list[str]]:
 
 def memory_error(run: Run) -> float | None:
     """What the source measured against what the preflight says of that: torch's peak, what torch
-    has reserved, what nvidia-smi shows; and the whole estimate where the source does not say."""
+    has reserved, or what nvidia-smi shows, as which we read a source that does not say."""
     measured = float(run.row.get("measured_peak_bytes") or 0)
     if not measured:
         return None
     memory, metric = run.estimate.memory, str(run.row["memory_metric"])
-    if "unstated" in metric:
-        return memory.total_mb * 1024**2 / measured - 1
-    if "nvidia-smi" in metric:
-        return (memory.reserved_bytes + memory.context_bytes) / measured - 1
-    if "reserved" in metric:
+    if "nvidia-smi" in metric or "unstated" in metric:
+        said = re.search(r"(\d+) MB CUDA context", metric)  # where the source has measured it
+        context = int(said[1]) * MIB if said else memory.context_bytes
+        return (memory.reserved_bytes + context) / measured - 1
+    if "reserved" in metric and "not specified" not in metric:
         return memory.reserved_bytes / measured - 1
     return memory.peak_allocated_bytes / measured - 1
 
@@ -127,6 +131,11 @@ class Confusion:
     def false_fits(self) -> float:
         """Of the runs that we would have let go ahead."""
         return self.fits_ran_out / max(self.fits_ran + self.fits_ran_out, 1)
+
+    @property
+    def false_refusals(self) -> float:
+        """Of the runs that ran."""
+        return self.not_ran / max(self.fits_ran + self.not_ran, 1)
 
 
 def confusion(runs: Iterable[Run]) -> Confusion:

@@ -68,13 +68,23 @@ def completed(rows: list[Row], others: list[Row]) -> list[Row]:
 
 def config_of(row: Row) -> dict[str, Any] | None:
     """Of the model whose name the row's begins or goes on with; None where there is no such."""
+    key = _key_of(row)
+    return None if key is None else CONFIGS[key]
+
+
+def model_of(row: Row) -> str:
+    """One name for a model, however it is spelled and whether or not it is quantized."""
+    return _key_of(row) or str(row["model"])
+
+
+def _key_of(row: Row) -> str | None:
     name = _plain(str(row["model"]).split(" ")[0].split("/")[-1])
     keys = {_plain(key).removesuffix("hf"): key for key in CONFIGS}
     inside = [key for key in keys if key in name]
     if inside:
-        return CONFIGS[keys[max(inside, key=len)]]
+        return keys[max(inside, key=len)]
     longer = [key for key in keys if key.startswith(name)]
-    return CONFIGS[keys[min(longer)]] if longer and len(name) > 3 else None
+    return keys[min(longer)] if longer and len(name) > 3 else None
 
 
 def _plain(name: str) -> str:
@@ -94,7 +104,7 @@ def experiment_of(row: Row) -> Experiment | None:
     method, quantized = _method(row)
     gpus = int(row.get("gpus") or 1)
     micro_batch = int(row["micro_batch_size"])
-    accumulation = int(row.get("grad_accum") or 1)
+    accumulation = _accumulation(row)
     length = int(row["seq_len"])
     dtype, mixed = _precision(row)
     return Experiment(
@@ -123,8 +133,8 @@ def experiment_of(row: Row) -> Experiment | None:
         lora=LoraSpec(
             r=row.get("lora_rank") or 16,
             target_modules=_targets(row),
-            # LitGPT's config_hub drops out a twentieth of what its adapters see.
-            lora_dropout=0.05 if "litgpt" in str(row["source_group"]) else 0.0,
+            # LitGPT's config_hub and Qwen's finetune.py drop out a twentieth of what adapters see.
+            lora_dropout=0.05 if row["source_group"] in ("litgpt-config-hub", "qwen-readme") else 0,
         ),
         resources=Resources(
             gpus=gpus,
@@ -134,6 +144,14 @@ def experiment_of(row: Row) -> Experiment | None:
         ),
         stack=_stack(row),
     )
+
+
+def _accumulation(row: Row) -> int:
+    """Some rows say it in their notes only."""
+    if row.get("grad_accum"):
+        return int(row["grad_accum"])
+    said = re.search(r"gradient accumulation (\d+)", str(row.get("notes")))
+    return int(said[1]) if said else 1
 
 
 def _method(row: Row) -> tuple[str, bool]:
@@ -157,21 +175,28 @@ def _as_trained(row: Row, config: dict[str, Any] | None) -> dict[str, Any] | Non
 
 
 def _targets(row: Row) -> tuple[str, ...] | str:
+    """NeMo adapts its attention_qkv unless told otherwise."""
     named = row.get("lora_targets")
+    if not named and row["source_group"] == "nemo":
+        return MATRICES["query"] + MATRICES["key"] + MATRICES["value"]
     if not named:
         return "all-linear"
     return tuple(matrix for name in named for matrix in MATRICES.get(name, (name,)))
 
 
 def _precision(row: Row) -> tuple[str, str]:
-    """The type of the weights, and that of mixed precision."""
+    """The type of the weights, and that of mixed precision. Qwen's script leaves 16-bit weights as
+    they are and lets the Trainer mix, DeepSpeed mixes nothing."""
     text = str(row.get("precision") or "").lower()
     half = "float16" if "fp16" in text or "float16" in text.replace("bfloat16", "") else "bfloat16"
+    if row["source_group"] == "qwen-readme":
+        alone = "deepspeed" in f"{text} {row.get('optimizer')}".lower()
+        return half, "no" if alone else "fp16" if half == "float16" else "bf16"
     text = text.replace("no amp", "")
     mixes = "amp" in text or "mixed" in text or "master" in text
     if not mixes:
         return ("float32" if "fp32" in text else half), "no"
-    whole = "+ amp" not in text and "deepspeed" not in text  # the weights themselves in float32
+    whole = "+ amp" not in text  # the weights themselves in float32
     return ("float32" if whole else half), ("fp16" if half == "float16" else "bf16")
 
 
@@ -198,7 +223,7 @@ def _stack(row: Row) -> Stack:
     fused = fused or row["source_group"] == "nemo"  # Transformer Engine
     stack = Stack(
         loss=_loss(row),
-        optim=_optimizer(optimizer),
+        optim=_optimizer(row),
         steps_in_backward="in_bwd" in optimizer,
         prepares_4bit=_prepares(row),
         fsdp1=sharded and "FSDP2" not in strategy,
@@ -212,36 +237,65 @@ def _stack(row: Row) -> Stack:
         trains_embeddings=str(row["method"]) == "lora+emb",
         selective=str(row.get("grad_checkpointing")).startswith("selective"),
         context_ranks=int(strategy.split("CP ")[1]) if "CP " in strategy and sharded else 1,
+        keeps_gradients=row["source_group"] == "hf-docs",  # torch 1.11
+        deepspeed="deepspeed" in optimizer,
+        **_litgpt(row),
     )
-    keeps_16_bits = row["source_group"] in ("litgpt-config-hub", "torchtune", "qwen-readme")
+    keeps_16_bits = row["source_group"] in ("litgpt-config-hub", "torchtune", "qwen-readme", "nemo")
     return replace(stack, adapter_bytes=2) if keeps_16_bits else stack
 
 
+def _litgpt(row: Row) -> dict[str, bool]:
+    """Of LitGPT in 2024, with the bitsandbytes of its time, whose 4-bit matrices are all of the
+    model's and have float32 scales unless "-dq" is said (litgpt/lora.py, Lightning's
+    BitsandbytesPrecision, bitsandbytes/autograd/_functions.py)."""
+    if "litgpt" not in str(row["source_group"]):
+        return {}
+    return {
+        "joins_heads": True,
+        "keeps_4bit_inputs": True,
+        "quantizes_head": True,
+        "double_quantization": "dq" in str(row.get("quantization")),
+    }
+
+
 def _loss(row: Row) -> str:
-    """The fms-acceleration runs of mid-2024 are before Transformers 4.45, as is Qwen's script; MPT
-    has a fused cross entropy unless told otherwise."""
-    text = str(row.get("loss_impl") or "").lower()
-    older = "a100_80gb.csv" in str(row.get("source")) or row["source_group"] == "qwen-readme"
+    """The fms-acceleration runs of mid-2024 are before Transformers 4.45; MPT has flash-attn's
+    cross entropy unless told otherwise; Qwen's model turns nothing to float32 itself. LitGPT scores
+    whole rows where it trains whole models. TorchTitan's train.py of December 2024 left its loss
+    alone when it compiled, as that made CUDA errors."""
+    text, source = str(row.get("loss_impl") or "").lower(), str(row["source_group"])
+    older = "a100_80gb.csv" in str(row.get("source"))
     if "liger" in text:
         return "fused_linear"
+    if "litgpt" in source:
+        return "pieces" if "lm_head_chunk" in text else "transformers"
     if "chunk" in text:
-        return "chunked"
-    if row["source_group"] == "llm-foundry":
-        return "fused"
+        return "chunked_in_16_bits" if row.get("torch_compile") else "chunked"
+    if source == "torchtitan":
+        compiles = row.get("torch_compile") and "202412" not in str(row.get("source"))
+        return "in_16_bits" if compiles else "unmoved"
+    if source == "qwen-readme":
+        return "as_it_comes"
+    if source == "llm-foundry":
+        return "in_16_bits"
     if "fast" in text:
         return "fused_4.44" if older else "fused"
     return "transformers_4.44" if older else "transformers"
 
 
-def _optimizer(text: str) -> str | None:
-    """One of the preflight's that is not an AdamW of torch's, by any of its spellings."""
-    plain = text.replace("_", "").replace("-", "")
+def _optimizer(row: Row) -> str | None:
+    """One of the preflight's that is not today's AdamW of torch's, by any of its spellings. Qwen's
+    README names PyTorch 2.0."""
+    plain = str(row.get("optimizer") or "").lower().replace("_", "").replace("-", "")
     if "8bit" in plain:
         return "paged_adamw_8bit" if "paged" in plain else "adamw_8bit"
+    if "paged" in plain:
+        return "paged_adamw"
     for name in ("adafactor", "sgd"):
         if name in plain:
             return name
-    return None
+    return "adamw_torch_2.0" if row["source_group"] == "qwen-readme" else None
 
 
 def _updates_in_place(row: Row) -> bool:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from benchmarks.preflight_accuracy.fit import left_out
+from benchmarks.preflight_accuracy.blind import (
+    GROUPS,
+    memory_left_out,
+    pooled,
+)
+from benchmarks.preflight_accuracy.fit import LeftOut, fit
 from benchmarks.preflight_accuracy.measure import (
     Errors,
     Run,
@@ -75,37 +81,56 @@ def rivals_table(runs: Sequence[Run]) -> str:
 
 
 def fit_table(runs: Sequence[Run]) -> str:
-    """Whether a run is told to fit, and what happened."""
-    found = confusion(runs)
-    return (
-        "| we say | it ran | it ran out of memory |\n| --- | --- | --- |\n"
-        f"| fits | {found.fits_ran} | {found.fits_ran_out} |\n"
-        f"| does not fit | {found.not_ran} | {found.not_ran_out} |\n\n"
-        f"Of what we say fits, {found.false_fits:.1%} ran out of memory."
-    )
-
-
-def left_out_table(runs: Sequence[Run]) -> str:
-    """Speed of each source with the constants fitted on the others only."""
+    """Whether a run is told to fit, and what happened. The buffer was set with the runs of one
+    source in view, fms-acceleration's; the others' have had no part in it."""
     lines = [
-        "| source left out | rows | median | p90 | worst | " + " | ".join(FITTED) + " |",
-        "| --- " * (5 + len(FITTED)) + "|",
+        "| source | fits: it ran | fits: it ran out | does not fit: it ran | ... it ran out |",
+        "| --- " * 5 + "|",
     ]
-    everything: list[float] = []
-    for source, (calibration, values) in sorted(left_out(runs, lambda run: run.source).items()):
-        errors = Errors(values=tuple(values))
-        everything += values
-        numbers = " | ".join(f"{getattr(calibration, name):.2f}" for name in FITTED)
+    for source in (*sorted({run.source for run in runs}), "all"):
+        found = confusion(run for run in runs if source in (run.source, "all"))
         lines.append(
-            f"| {source} | {errors.count} | {errors.median:.1%} | {errors.p90:.1%} | "
-            f"{errors.worst:+.0%} | {numbers} |"
+            f"| {source} | {found.fits_ran} | {found.fits_ran_out} | {found.not_ran} | "
+            f"{found.not_ran_out} |"
         )
-    errors = Errors(values=tuple(everything))
-    used = " | ".join(f"{getattr(PUBLISHED, name):.2f}" for name in FITTED)
+    everything = confusion(runs)
     lines.append(
-        f"| all of these | {errors.count} | {errors.median:.1%} | {errors.p90:.1%} | "
-        f"{errors.worst:+.0%} | in use: {used} |"
+        f"\nOf what we say fits, {everything.false_fits:.1%} ran out of memory; of what ran, we "
+        f"would have refused {everything.false_refusals:.1%}."
     )
+    return "\n".join(lines)
+
+
+def blind_table(memory: Sequence[Run], speed: LeftOut, kind: str) -> str:
+    """By what is left out: what would have been said of it by what the others taught."""
+    of_speed = {name: Errors(values=tuple(values)) for name, (_, values) in speed.items()}
+    told = memory_left_out(memory, GROUPS[kind]), of_speed
+    head = " | ".join(f"{what}: rows | median | p90 | worst" for what in ("memory", "speed"))
+    lines = [f"| {kind} left out | {head} |", "| --- " * 9 + "|"]
+    names = sorted({*told[0], *told[1]})
+    lines += [
+        f"| {name} | " + " | ".join(_cells(one.get(name)) for one in told) + " |" for name in names
+    ]
+    lines.append("| all of these | " + " | ".join(_cells(pooled(one)) for one in told) + " |")
+    return "\n".join(lines)
+
+
+def _cells(errors: Errors | None) -> str:
+    if errors is None or not errors.values:
+        return "| | |"
+    return f"{errors.count} | {errors.median:.1%} | {errors.p90:.1%} | {errors.worst:+.0%}"
+
+
+def constants_table(runs: Sequence[Run], speed: LeftOut) -> str:
+    """The fitted numbers: in use, fitted on all rows, and the range over the sources left out."""
+    anew, without = fit(runs), [found for found, _ in speed.values()]
+    lines = ["| number | in use | fitted on all | with a source left out |", "| --- " * 4 + "|"]
+    for name in FITTED:
+        values = [getattr(found, name) for found in without]
+        lines.append(
+            f"| {name} | {getattr(PUBLISHED, name):.2f} | {getattr(anew, name):.2f} | "
+            f"{min(values):.2f} to {max(values):.2f} |"
+        )
     return "\n".join(lines)
 
 
@@ -140,4 +165,5 @@ def _errors(error: Callable[[Run], float | None], runs: Sequence[Run]) -> Errors
 
 
 def _bar(aim: str, value: float, limit: float) -> str:
-    return f"| {aim} | {value:.1%} | {'yes' if value <= limit else 'no'} |"
+    met = "no rows" if math.isnan(value) else "yes" if value <= limit else "no"
+    return f"| {aim} | {value:.1%} | {met} |"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.throughput.steps import Steps
@@ -21,8 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Outcome:
-    """``tokens_per_s`` from step 5 on; ``memory_mb`` the most that was resident (on a GPU: that
-    was allocated there); ``first_step_s`` from the launch to the end of the first step."""
+    """``tokens_per_s`` from step 5 on, NaN where there are no more steps; ``memory_mb`` the most
+    that was resident (on a GPU: that was allocated there); ``first_step_s`` from the launch to the
+    end of the first step."""
 
     tokens_per_s: float
     memory_mb: float
@@ -54,7 +56,9 @@ def ours(work: Workload, folder: Path) -> Outcome:
 
 
 def ours_warm(work: Workload, folder: Path) -> Outcome:
-    """By a trainer that stands by, as a worker keeps one."""
+    """By a trainer that stands by, as a worker keeps one. How soon it begins is all there is to
+    see: from then on it is the same."""
+    work = replace(work, steps=WARM_UP_STEPS)
     _write_run(work, folder)
     with subprocess.Popen(
         [sys.executable, "-m", "training.trainer.standby"],
@@ -141,7 +145,7 @@ def _outcome(work: Workload, steps: Steps, launched: float, peak_mb: float) -> O
         peak_mb = steps.gpu_memory_mb
     seconds = steps.ended[-1] - steps.ended[WARM_UP_STEPS - 1]
     return Outcome(
-        tokens_per_s=sum(steps.tokens[WARM_UP_STEPS:]) / seconds,
+        tokens_per_s=sum(steps.tokens[WARM_UP_STEPS:]) / seconds if seconds else math.nan,
         memory_mb=peak_mb,
         first_step_s=steps.ended[0] - launched,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import statistics
@@ -70,6 +71,9 @@ def table(comparisons: list[Comparison], peak_tflops: float | None) -> list[str]
         for name in one.outcomes:
             cells = []
             for figure, digits in (("tokens_per_s", 0), ("memory_mb", 0), ("first_step_s", 1)):
+                if math.isnan(one.median(name, figure)):
+                    cells.append("")
+                    continue
                 cell = f"{one.median(name, figure):,.{digits}f}"
                 if name != "ours":
                     cell += f" ({one.ratio(name, 'ours', figure):.2f}×)"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import orjson
 from rest_framework import exceptions
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api import remembered
-from api.rows import as_rows
+from api import remembered, rows
 
 
 class EnvelopePagination(BasePagination):
@@ -21,16 +22,17 @@ class EnvelopePagination(BasePagination):
 
     def paginate_queryset(
         self, queryset: Any, request: Request, view: APIView | None = None
-    ) -> list[Any]:
+    ) -> Any:
         self.plural: str = getattr(view, "plural", "results")
         self.limit = whole_number(request, "limit", getattr(view, "limit", None))
         self.offset = whole_number(request, "offset", 0) or 0
         end = None if self.limit is None else self.offset + self.limit
         state_now = getattr(view, "list_state", None)
-        if end is None or state_now is None:
-            self.total = queryset.count()
-            page = queryset[self.offset : end]
-        else:
+        as_json = None
+        if getattr(view, "plain_rows", False):
+            shown = view.get_serializer_class()  # type: ignore[union-attr]
+            as_json = partial(rows.as_json, serializer_class=shown)
+        if end is not None and state_now is not None:
             user = request.user
             self.total, page = remembered.page(
                 queryset,
@@ -38,10 +40,12 @@ class EnvelopePagination(BasePagination):
                 end,
                 asked=(request.path, request.META["QUERY_STRING"], user.pk, user.is_superuser),
                 state_now=state_now,
+                as_json=as_json,
             )
-        if getattr(view, "plain_rows", False):
-            return as_rows(page, view.get_serializer_class())  # type: ignore[union-attr]
-        return list(page)
+            return page if as_json else list(page)
+        self.total = queryset.count()
+        page = queryset[self.offset : end]
+        return orjson.Fragment(as_json(page)) if as_json else list(page)
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(

@@ -1,8 +1,8 @@
 """Pages of long lists, remembered until a table that they come from has changed.
 
 Counting and ordering a hundred thousand rows takes longer than everything else about a page of
-fifty, and it gives the same total and the same ids each time until somebody changes something. Only
-these are remembered; the rows themselves are always read.
+fifty, and reading and writing the fifty longer than the rest of the request. All of it comes to the
+same each time until somebody changes something, and the database counts the changes.
 """
 
 from __future__ import annotations
@@ -12,41 +12,73 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import orjson
 from django.db import connections
 
-MOST_PAGES = 2000  # of some 50 ids each: a few megabytes for each process
+MOST_BYTES = 32 * 2**20  # in each process
+_ID_BYTES = 150  # of a UUID in a list, and its share of the page
 
-_pages: OrderedDict[Hashable, tuple[int, list[Any]]] = OrderedDict()
-_lock = threading.Lock()
+
+class Memory:
+    """What was used last, up to so many bytes."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.most_bytes = most_bytes
+        self._kept: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][1]
+
+    def keep(self, key: Hashable, value: Any, size: int) -> None:
+        if size > self.most_bytes:
+            return
+        with self._lock:
+            self._bytes += size - self._kept.pop(key, (0, None))[0]
+            self._kept[key] = (size, value)
+            while self._bytes > self.most_bytes:
+                self._bytes -= self._kept.popitem(last=False)[1][0]
+
+
+_memory = Memory()
 
 
 def page(
-    queryset: Any, begin: int, end: int, *, asked: Hashable, state_now: Callable[[], Hashable]
+    queryset: Any,
+    begin: int,
+    end: int,
+    *,
+    asked: Hashable,
+    state_now: Callable[[], Hashable],
+    as_json: Callable[[Any], bytes] | None,
 ) -> tuple[int, Any]:
-    """The total, and the rows of ``queryset[begin:end]``.
+    """The total, and the rows of ``queryset[begin:end]``: written ``as_json``, where the list can
+    be, and otherwise a queryset (then only their ids are remembered).
 
-    ``asked`` is what the queryset follows from, ``state_now`` tells the state of what may change
-    its answer (see `accounts.changes`; None: nobody knows, so nothing is remembered). A transaction
-    may still be rolled back, and its state given to another one: in it nothing is remembered.
+    ``asked`` is what the answer follows from, ``state_now`` tells the state of what may change it
+    (see `accounts.changes`; None: nobody knows, so nothing is remembered). A transaction may still
+    be rolled back, and its state given to another one: in it nothing is remembered.
     """
     state = None if connections[queryset.db].in_atomic_block else state_now()
     if state is None:
-        return queryset.count(), rows_of(queryset, queryset.values("pk")[begin:end])
+        rows = rows_of(queryset, queryset.values("pk")[begin:end])
+        return queryset.count(), orjson.Fragment(as_json(rows)) if as_json else rows
     key = (queryset.db, begin, end, asked, state)
-    with _lock:
-        known = _pages.get(key)
-        if known:
-            _pages.move_to_end(key)
+    known = _memory.get(key)
     if not known:
         ids = list(queryset.values_list("pk", flat=True)[begin:end])
         whole = begin == 0 and len(ids) < end
-        known = (len(ids) if whole else queryset.count(), ids)
-        with _lock:
-            _pages[key] = known
-            while len(_pages) > MOST_PAGES:
-                _pages.popitem(last=False)
-    total, ids = known
-    return total, rows_of(queryset, ids)
+        total = len(ids) if whole else queryset.count()
+        written = as_json(rows_of(queryset, ids)) if as_json else None
+        known = total, ids, written
+        _memory.keep(key, known, len(ids) * _ID_BYTES + len(written or b""))
+    total, ids, written = known
+    return total, rows_of(queryset, ids) if written is None else orjson.Fragment(written)
 
 
 def rows_of(queryset: Any, ids: Any) -> Any:

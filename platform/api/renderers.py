@@ -23,9 +23,14 @@ class JSONRenderer(renderers.JSONRenderer):
         if data is None:  # an answer without a body
             return b""
         try:
-            return orjson.dumps(data, _default, _OPTIONS)
+            return dumps(data)
         except TypeError:  # whole numbers of more than 64 bits, which metadata may hold
             return super().render(data, accepted_media_type, renderer_context)
+
+
+def dumps(data: Any) -> bytes:
+    """Raises TypeError for what JSON has no word for, and for whole numbers beyond 64 bits."""
+    return orjson.dumps(data, _default, _OPTIONS)
 
 
 def _default(value: Any) -> Any:

@@ -14,33 +14,29 @@ from django.db.models import JSONField, TextField
 from django.db.models.functions import Cast
 from rest_framework import serializers
 
+from api.renderers import dumps
+
 
 class RowsSerializer(serializers.ListSerializer[Any]):
-    """Of ``many=True``. Rows that `as_rows` has chosen are shown as they are."""
+    """Of ``many=True``. Rows that `as_json` has written are shown as they are."""
 
-    def to_representation(self, data: Any) -> list[Any]:
-        if isinstance(data, Rows):
-            return list(data)
-        shown: list[Any] = super().to_representation(data)
-        return shown
+    @property
+    def data(self) -> Any:
+        return self.instance if isinstance(self.instance, orjson.Fragment) else super().data
 
 
-class Rows(list[dict[str, Any]]):
-    """Dictionaries that are ready to be written as JSON."""
-
-
-def as_rows(queryset: Any, serializer_class: type[serializers.ModelSerializer[Any]]) -> Rows:
-    """The rows with the fields of the serializer, by their names in the answer. What the database
-    holds as JSON goes through as it stands."""
+def as_json(queryset: Any, serializer_class: type[serializers.ModelSerializer[Any]]) -> bytes:
+    """An array of the rows with the fields of the serializer, by their names in the answer. What
+    the database holds as JSON goes through as it stands."""
     columns = columns_of(serializer_class)
     json = [name for name, column in columns.items() if isinstance(column, Cast)]
-    rows = Rows()
+    rows = []
     for values in queryset.values_list(*columns.values()):
         row = dict(zip(columns, values, strict=True))
         for name in json:
             row[name] = orjson.Fragment(row[name])
         rows.append(row)
-    return rows
+    return dumps(rows)
 
 
 @functools.cache

@@ -207,6 +207,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 2 * _RECONCILE_SECONDS},
     },
     "forget_old_keys": {"task": "accounts.forget_old_keys", "schedule": timedelta(hours=1)},
+    "forget_old_drafts": {"task": "training.forget_old_drafts", "schedule": timedelta(hours=1)},
     "squash_changes": {"task": "accounts.squash_changes", "schedule": timedelta(minutes=1)},
 }
 

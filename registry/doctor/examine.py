@@ -115,6 +115,8 @@ class _Check:
         report.rows[split] += 1
         report.characters += characters
         report.max_characters = max(report.max_characters, characters)
+        if characters:
+            report.lengths[split].add(characters)
         if not row.keys() <= report.columns and len(report.columns) < MOST_COLUMNS:
             report.columns.update(plain_text(name[:100]) for name in row)
 

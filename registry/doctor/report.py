@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from registry.doctor.findings import Findings
+from registry.doctor.lengths import Lengths
 from registry.doctor.splits import SPLITS
 
 
 @dataclass
 class Report:
     """``rows`` counts the usable rows of each split that has a file; characters are those of the
-    text that a model is given."""
+    text that a model is given, ``lengths`` how many rows of each split have how many of them."""
 
     findings: Findings = field(default_factory=Findings)
     rows: Counter[str] = field(default_factory=Counter)
@@ -22,6 +23,7 @@ class Report:
     columns: set[str] = field(default_factory=set)
     characters: int = 0
     max_characters: int = 0
+    lengths: defaultdict[str, Lengths] = field(default_factory=lambda: defaultdict(Lengths))
     size_bytes: int = 0
     checked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -47,6 +49,9 @@ class Report:
             "columns": sorted(self.columns),
             "mean_characters": round(self.characters / rows, 1) if rows else 0,
             "max_characters": self.max_characters,
+            "lengths": {
+                split: self.lengths[split].as_list() for split in splits if split in self.lengths
+            },
             "size_bytes": self.size_bytes,
         }
 

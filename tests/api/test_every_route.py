@@ -23,6 +23,7 @@ from tests.factories import (
     make_experiment,
     make_job,
     make_model,
+    make_probe,
     make_recipe,
 )
 from tests.programs import TokenOf
@@ -83,6 +84,7 @@ OBJECTS: dict[str, Maker] = {
     "/api/adapters/{pk}": lambda project, ana: {"pk": make_adapter(make_model(project=project)).pk},
     "/api/base-models/{pk}": lambda project, ana: {"pk": make_model(project=project).pk},
     "/api/datasets/{pk}": lambda project, ana: {"pk": make_dataset(project=project).pk},
+    "/api/experiments/probe/{pk}": lambda project, ana: {"pk": make_probe(project=project).pk},
     "/api/experiments/{pk}": lambda project, ana: {"pk": make_experiment(project=project).pk},
     "/api/jobs/{pk}": lambda project, ana: {"pk": make_job(project=project).pk},
     "/api/partitions/{pk}": lambda project, ana: {"pk": Partition.objects.get().pk},

@@ -1,4 +1,4 @@
-"""Totals and ids of long lists are remembered, and never longer than they hold."""
+"""Pages of long lists are remembered, and never longer than they hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from accounts import changes
 from accounts.models import Change, Membership
 from activity.models import Activity
+from api.remembered import Memory
 from registry.models import BaseModel
-from tests.factories import make_activity, make_model
+from tests.factories import make_activity, make_dataset, make_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,16 +26,40 @@ def names(client) -> list[str]:
     return found
 
 
-def test_the_second_answer_counts_nothing(api):
+def test_the_second_answer_reads_no_rows(api):
     make_model(name="a")
     assert names(api) == ["a"]
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
-        assert names(api) == ["a"]
-    tables = [re.findall(r'FROM "?(\w+)', query["sql"])[0] for query in asked]
-    assert tables == ["accounts_user", "accounts_change", "registry_basemodel"]
+    assert tables_read(api, "/api/base-models?limit=5") == ["accounts_user", "accounts_change"]
+
+
+def test_what_is_worked_out_for_each_row_is_read_again_by_its_ids(api):
+    model, dataset = make_model(), make_dataset()
+    path = f"/api/datasets?limit=5&compatible_with_model={model.pk}"
+    assert api.get(path).json()["datasets"][0]["id"] == str(dataset.pk)
+    tables = tables_read(api, path)
+    assert tables.count("registry_dataset") == 1
+
+
+def tables_read(client, path: str) -> list[str]:
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(path).json()["total"] == 1
     assert not [query for query in asked if "COUNT(" in query["sql"]]
+    return [re.findall(r'FROM "?(\w+)', query["sql"])[0] for query in asked]
+
+
+def test_the_memory_is_bounded_and_keeps_what_was_used_last():
+    memory = Memory(most_bytes=100)
+    memory.keep("a", 1, 40)
+    memory.keep("b", 2, 40)
+    memory.keep("b", 3, 50)
+    assert (memory.get("a"), memory.get("b")) == (1, 3)
+    memory.get("a")
+    memory.keep("c", 4, 60)
+    assert (memory.get("a"), memory.get("b"), memory.get("c")) == (1, None, 4)
+    memory.keep("larger than all of it", 5, 101)
+    assert (memory.get("larger than all of it"), memory.get("c")) == (None, 4)
+    memory.keep("d", 6, 100)
+    assert memory.get("d") == 6
 
 
 def test_every_kind_of_change_is_seen(api):

@@ -72,7 +72,11 @@ REPORT = {
     "bottleneck": "compute",
     "total_time_s": 12.5,
     "total_time_range_s": [10.0, 20.0],
+    "time_breakdown_s": {"start": 2.5, "training": 10.0},
+    "rows": {"basis": "guessed", "mean_tokens": 80.0, "steps": None},
     "disk_required_mb": 100,
+    "host_memory_required_mb": 1500,
+    "download_mb": 0,
     "confidence": {"memory_percent": 5.0, "time_percent": 20.0, "basis": "CPU"},
     "fixes": [],
 }

@@ -27,7 +27,7 @@ def test_no_request_makes_it_fail_or_leave_the_schema(served: Served, tmp_path: 
         [
             *(Path(sys.executable).with_name("st"), "run", f"{served.address}/api/schema"),
             *("--phases", "examples,coverage,fuzzing", "--checks", ",".join(CHECKS)),
-            *("--max-examples", "10", "--max-time", str(MOST_SECONDS)),
+            *("--max-examples", "6", "--max-time", str(MOST_SECONDS)),
             *("--seed", "1", "--continue-on-failure", "--no-color", "--warnings", "off"),
         ],
         cwd=tmp_path,

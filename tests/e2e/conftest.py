@@ -61,7 +61,7 @@ class Site:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not self._answers():
             assert time.monotonic() < deadline, (self.home / "web.log").read_text()
             time.sleep(0.05)

@@ -3,9 +3,12 @@ in the process of the tests, where Django refuses to work. Takes and gives plain
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from activity.live import push_on_commit
@@ -13,7 +16,7 @@ from activity.record import record
 from registry.models import BaseModel
 from tests import factories as make
 from training import lifecycle, run_plan
-from training.models import Job, Status
+from training.models import Draft, Job, Status
 
 
 def new_job(name: str, status: str, losses: Sequence[float] = (), **fields: Any) -> str:
@@ -93,3 +96,63 @@ def one_of_everything() -> list[str]:
         *(f"/jobs/{job.pk}" for job in jobs),
         *(f"/models/{model.pk}", f"/adapters/{adapter.pk}", f"/datasets/{dataset.pk}"),
     ]
+
+
+def yard() -> dict[str, str]:
+    """A model, two datasets, of which one does not go with it, and a machine with a card; ids."""
+    folder = Path(settings.TRAINYARD_MODELS) / "tiny"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}), encoding="utf-8")
+    model = make.make_model(
+        name="Yard-Llama",
+        storage_path=str(folder),
+        hidden_size=64,
+        num_layers=2,
+        vocab_size=400,
+        description="Small enough to try things on.",
+        stage="production",
+    )
+    large = make.make_model(
+        name="Yard-Llama-70B",
+        storage_path=str(folder),
+        params_b=70.0,
+        dtype="bfloat16",
+        hidden_size=8192,
+        num_layers=80,
+        vocab_size=128_256,
+        context_length=8192,
+        size_bytes=140_000_000_000,
+    )
+    rows = {
+        "splits": ["train", "validation"],
+        "rows": {"train": 20_000, "validation": 500},
+        "row_format": "prompt_completion",
+        "columns": ["completion", "prompt"],
+        "mean_characters": 50.0,
+        "max_characters": 90,
+    }
+    dataset = make.make_dataset(
+        name="Yard-dates", description="Dates in words and in figures.", statistics=rows
+    )
+    make.make_dataset(name="Yard-pictures", modality="image")
+    make.make_worker("yard-cpu", gpus=0)
+    make.make_worker("yard-gpu", gpus=1, partition="cards")
+    return {"model": str(model.pk), "large": str(large.pk), "dataset": str(dataset.pk)}
+
+
+def job_of_draft(draft_id: str) -> dict[str, Any]:
+    """What has become of a draft."""
+    job = Draft.objects.get(pk=draft_id).job
+    assert job is not None
+    experiment = job.experiment
+    return {
+        "id": str(job.pk),
+        "name": job.name,
+        "train": experiment.train,
+        "resources": experiment.resources,
+        "jobs": Job.objects.filter(name=job.name).count(),
+    }
+
+
+def answers_of(draft_id: str) -> dict[str, str]:
+    return dict(Draft.objects.get(pk=draft_id).answers)

@@ -55,8 +55,8 @@ def test_all_contracts_are_kept(copy: Path) -> None:
         ("training/trainer/spec.py", "import registry.models", "The trainer knows neither"),
         ("training/preflight/facts.py", "import django.db", "Preflight is pure"),
         ("training/preflight/facts.py", "import celery", "Preflight is pure"),
-        ("training/models.py", "import training.trainer.loop", "Of the trainer"),
-        ("training/models.py", "import torch", "Only the trainer"),
+        ("training/models/jobs.py", "import training.trainer.loop", "Of the trainer"),
+        ("training/models/jobs.py", "import torch", "Only the trainer"),
         ("platform/trainyard/urls.py", "import transformers", "Only the trainer"),
     ],
 )

@@ -30,6 +30,7 @@ def test_a_clean_dataset_passes_with_its_statistics(rows: Path):
         "columns": ["completion", "prompt"],
         "mean_characters": 17.0,
         "max_characters": 17,
+        "lengths": {"train": [[17, 8]], "validation": [[17, 2]]},
         "size_bytes": sum(path.stat().st_size for path in rows.iterdir()),
     }
     assert report.integrity_report["ok"] is True

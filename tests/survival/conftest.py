@@ -108,6 +108,9 @@ class Yard:
         rows = self.get(f"/api/jobs/{job_id}/metrics")["metrics"]
         return [(row["step"], row["loss"]) for row in rows]
 
+    def events(self, job_id: str) -> list[dict[str, Any]]:
+        return list(self.get(f"/api/jobs/{job_id}/events")["events"])
+
     def weights(self, job_id: str) -> str:
         """The SHA-256 of the exported weights."""
         files = self.get(f"/api/jobs/{job_id}/artifacts")["artifacts"]

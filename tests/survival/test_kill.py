@@ -53,51 +53,54 @@ def kill_program(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "kill",
+    "kills",
     [
-        pytest.param(kill_trainer, id="trainer"),
-        pytest.param(kill_worker, id="worker"),
-        pytest.param(kill_worker_child, id="worker-child"),
-        pytest.param(kill_program("worker"), id="worker-main"),
-        pytest.param(kill_program("web"), id="web"),
-        pytest.param(kill_program("valkey"), id="valkey"),
+        pytest.param([kill_trainer, kill_worker_child], id="trainer, then worker-child"),
+        pytest.param([kill_worker, kill_program("worker")], id="worker, then worker-main"),
+        pytest.param([kill_program("web"), kill_program("valkey")], id="web, then valkey"),
     ],
 )
-def test_the_job_ends_as_if_nothing_had_happened(yard: Yard, undisturbed: str, kill: Any) -> None:
+def test_the_job_ends_as_if_nothing_had_happened(yard: Yard, undisturbed: str, kills: Any) -> None:
     job_id = yard.submit("disturbed")
-    yard.wait_for_step(job_id, 50)  # behind a checkpoint, before the next
-    kill(yard, job_id)
+    for kill, step in zip(kills, (50, 100), strict=True):  # behind a checkpoint, before the next
+        yard.wait_for_step(job_id, step)
+        kill(yard, job_id)
     job = yard.wait_for_end(job_id)
     assert job["status"] == "COMPLETED", job["failure"]
     assert job["progress"]["step"] == TRAIN["max_steps"]
     assert yard.losses(job_id) == yard.losses(undisturbed)  # to the last bit
     assert yard.weights(job_id) == yard.weights(undisturbed)
-    assert_no_event_is_missing_or_doubled(yard, job_id, undisturbed)
+    assert_no_event_is_missing_or_doubled(yard.events(job_id), yard.events(undisturbed))
+    assert_told_once(yard, job_id)
     assert not yard.get("/api/jobs?status=RUNNING")["jobs"]
     assert not yard.trainers(job_id)
 
 
 def test_on_postgresql_redis_and_rabbitmq_a_job_survives_its_worker_as_well(
-    server_yard: Yard,
+    server_yard: Yard, yard: Yard, undisturbed: str
 ) -> None:
-    undisturbed, job_id = server_yard.submit("undisturbed"), server_yard.submit("disturbed")
+    job_id = server_yard.submit("disturbed")
     server_yard.wait_for_step(job_id, 50)
     kill_worker(server_yard, job_id)
     assert server_yard.wait_for_end(job_id)["status"] == "COMPLETED"
-    assert server_yard.weights(job_id) == server_yard.weights(undisturbed)
-    assert_no_event_is_missing_or_doubled(server_yard, job_id, undisturbed)
+    assert server_yard.weights(job_id) == yard.weights(undisturbed)
+    assert_no_event_is_missing_or_doubled(server_yard.events(job_id), yard.events(undisturbed))
+    assert_told_once(server_yard, job_id)
 
 
-def assert_no_event_is_missing_or_doubled(yard: Yard, job_id: str, undisturbed: str) -> None:
-    def told(of: str) -> list[tuple[str, int | None]]:
-        rows = yard.get(f"/api/jobs/{of}/events")["events"]
+def assert_no_event_is_missing_or_doubled(
+    events: list[dict[str, Any]], undisturbed: list[dict[str, Any]]
+) -> None:
+    def told(events: list[dict[str, Any]]) -> list[tuple[str, int | None]]:
         moves = ("queued", "running", "requeued")
-        return [(row["event"], row["step"]) for row in rows if row["event"] not in moves]
+        return [(row["event"], row["step"]) for row in events if row["event"] not in moves]
 
-    assert told(job_id) == told(undisturbed)
-    events = yard.get(f"/api/jobs/{job_id}/events")["events"]
+    assert told(events) == told(undisturbed)
+
+
+def assert_told_once(yard: Yard, job_id: str) -> None:
     metrics = yard.get(f"/api/jobs/{job_id}/metrics")["metrics"]
-    cursors = sorted(row["cursor"] for row in [*events, *metrics])
+    cursors = sorted(row["cursor"] for row in [*yard.events(job_id), *metrics])
     assert cursors == list(range(1, len(cursors) + 1))
     feed = yard.get("/api/activity?entity_type=job&limit=1000")["activities"]
     mine = Counter(row["event_type"] for row in feed if row["entity_id"] == job_id)

@@ -202,7 +202,7 @@ def test_only_staff_sets_a_quota(
     assert set(refused.json()["details"]) == {"quota.gpus", "quota.gpu_hours"}
 
 
-def test_a_plan_costs_two_queries_more_where_there_are_quotas(
+def test_a_plan_costs_three_queries_more_where_there_are_quotas(
     project: Project, django_assert_num_queries: Any
 ) -> None:
     elsewhere = Project.objects.create(name="Elsewhere")
@@ -211,5 +211,5 @@ def test_a_plan_costs_two_queries_more_where_there_are_quotas(
         for _ in range(3):
             queued(project=each)
     scheduler.dispatch()  # writes the reasons, once
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         scheduler.dispatch()

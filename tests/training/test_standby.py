@@ -154,6 +154,16 @@ def test_a_run_of_several_processes_leaves_it_to_the_next(
     process.wait(10)
 
 
+def test_a_run_that_cannot_be_starts_by_itself_and_says_so_itself(
+    keep: Callable[..., Keeper], run_dir: Path
+) -> None:
+    keeper = keep()
+    kept = keeper.standby
+    (run_dir / "run.json").write_text('{"an older setting": 1}', encoding="utf-8")
+    assert keeper.take(run_dir, {}) is None
+    assert keeper.standby is kept
+
+
 def test_none_is_kept_where_the_setting_says_so(keep: Callable[..., Keeper], settings: Any) -> None:
     settings.TRAINYARD_STANDBY = False
     assert keep().standby is None

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from rest_framework.test import APIClient
 
-from tests.factories import make_job
-from training import workers
-from training.cards import Card
+from tests.factories import make_job, make_lease
+from training import runner, workers
+from training.cards import Card, Cards
 from training.models import Device, Status, Worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
-CARDS = [Card(0, "NVIDIA A100-SXM4-80GB", 81_920), Card(1, "NVIDIA Unheard Of 9", 4096)]
+CARDS = [
+    Card(0, "NVIDIA A100-SXM4-80GB", 81_920, 80_000, "8.0", "GPU-1"),
+    Card(1, "NVIDIA Unheard Of 9", 4096),
+]
+SLICE = Card(100, "NVIDIA A100-SXM4-80GB MIG 1g.10gb", 9856, 9800, "8.0", "MIG-7", card_index=0)
 
 
 def devices(worker: Worker) -> list[tuple[str, int, str]]:
@@ -24,7 +30,7 @@ def devices(worker: Worker) -> list[tuple[str, int, str]]:
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> list[Card]:
     found = list(CARDS)
-    monkeypatch.setattr(workers, "cards", lambda: found)
+    monkeypatch.setattr("training.cards.read", lambda: Cards("570.86.15", tuple(found)))
     return found
 
 
@@ -73,3 +79,58 @@ def test_a_worker_whose_row_was_deleted_comes_back(cards: list[Card]) -> None:
     heart.beat()
     heart.beat()
     assert Worker.objects.get().name == "here"
+
+
+def test_it_says_what_is_free_and_by_which_driver(cards: list[Card]) -> None:
+    worker = workers.register("here", uuid.uuid4())
+    assert worker.driver == "570.86.15"
+    assert worker.host_memory_free_mb
+    card = worker.devices.get(kind="cuda", index=0)
+    assert (card.memory_free_mb, card.compute_capability, card.uuid) == (80_000, "8.0", "GPU-1")
+
+
+def test_it_looks_again_from_time_to_time(cards: list[Card]) -> None:
+    heart = workers.Heart("here")
+    heart.beat()
+    cards[0] = replace(cards[0], memory_free_mb=7)
+    heart.beat()
+    assert Device.objects.get(index=0, kind="cuda").memory_free_mb == 80_000
+    heart.looked_at -= workers.LOOK_SECONDS
+    heart.beat()
+    assert Device.objects.get(index=0, kind="cuda").memory_free_mb == 7
+
+
+def test_a_card_that_goes_while_a_job_has_it_is_forgotten_after_the_job(
+    cards: list[Card],
+) -> None:
+    worker = workers.register("here", uuid.uuid4())
+    job = make_job(status=Status.RUNNING, worker=worker)
+    lease = make_lease(job, worker.devices.get(kind="cuda", index=1))
+    cards.pop()
+    workers.look_again(worker)
+    assert worker.devices.filter(kind="cuda", index=1).exists()
+    lease.delete()
+    workers.look_again(worker)
+    assert not worker.devices.filter(kind="cuda", index=1).exists()
+
+
+def test_a_slice_is_a_device_that_is_called_by_its_own_name(cards: list[Card]) -> None:
+    cards.append(SLICE)
+    worker = workers.register("here", uuid.uuid4())
+    slice_ = worker.devices.get(index=100)
+    assert slice_.gpu_type == "a100-sxm4-80gb-mig-1g-10gb"
+    job = make_job(status=Status.RUNNING, worker=worker)
+    make_lease(job, slice_)
+    make_lease(job, worker.devices.get(kind="cuda", index=0))
+    assert runner._environment(job)["CUDA_VISIBLE_DEVICES"] == "0,MIG-7"
+
+
+def test_partitions_show_what_there_is(cards: list[Card], api: APIClient) -> None:
+    workers.register("here", uuid.uuid4())
+    [partition] = api.get("/api/partitions").json()["partitions"]
+    [worker] = partition["workers"]
+    assert (worker["driver"], worker["cpu_threads"] > 0) == ("570.86.15", True)
+    assert 0 < worker["host_memory_free_mb"] <= worker["host_memory_mb"]
+    card = next(device for device in worker["devices"] if device["gpu_type"] == "a100-80gb")
+    assert (card["memory_free_mb"], card["compute_capability"]) == (80_000, "8.0")
+    assert (card["card_index"], card["busy"]) == (None, False)

@@ -20,6 +20,7 @@ from tests.factories import (
     make_experiment,
     make_job,
     make_model,
+    make_probe,
     make_recipe,
     make_worker,
 )
@@ -42,7 +43,9 @@ QUERIES = {
     "registry.Dataset": 7,
     "training.Experiment": 7,
     "training.Job": 7,
+    "training.Measurement": 11,  # and the picture
     "training.Partition": 4,
+    "training.Probe": 7,
     "training.Recipe": 5,
     "training.Worker": 5,
 }
@@ -67,6 +70,7 @@ def make_one_of_each(number: int, owner: User) -> None:
     make_job(status=Status.COMPLETED, experiment=experiment, owner=user)
     make_adapter(experiment.base_model)
     make_worker(partition=f"partition-{number}")
+    make_probe(experiment=experiment)
     make_activity(project=project, user=user)
     Token.issue(user, name=f"token {number}", expiry=None)
     Group.objects.create(name=f"group {number}")

@@ -40,9 +40,32 @@ FITS = {
     "headroom_mb": 57_344,
     "fits": True,
     "bottleneck": "compute",
-    "total_time_s": 125.0,
-    "total_time_range_s": [95.0, 180.0],
+    "total_time_s": 186.4,
+    "total_time_range_s": [115.0, 310.0],
+    "time_breakdown_s": {
+        "start": 15.0,
+        "data": 3.4,
+        "load": 17.5,
+        "reference": 0.0,
+        "training": 125.0,
+        "evaluation": 6.2,
+        "checkpoints": 18.0,
+        "export": 1.3,
+    },
+    "rows": {
+        "basis": "counted",
+        "mean_tokens": 512.0,
+        "padded_tokens": 515.8,
+        "largest_micro_batch_tokens": 4096,
+        "truncated_percent": 0.4,
+        "left_out_percent": 0.0,
+        "lost_tokens_percent": 0.1,
+        "rows_per_epoch": 5000,
+        "steps": 1000,
+    },
     "disk_required_mb": 80_000,
+    "host_memory_required_mb": 1536,
+    "download_mb": 0,
     "confidence": None,
     "fixes": [],
 }
@@ -64,7 +87,11 @@ CANNOT_BE = {
     "bottleneck": None,
     "total_time_s": None,
     "total_time_range_s": None,
+    "time_breakdown_s": {},
+    "rows": {},
     "disk_required_mb": 0,
+    "host_memory_required_mb": 0,
+    "download_mb": 0,
     "confidence": None,
     "fixes": [],
 }
@@ -91,3 +118,4 @@ PREFLIGHT = [
     OpenApiExample("It cannot be", CANNOT_BE, response_only=True),
 ]
 JOB_CREATE = [OpenApiExample("With everything said", JOB, request_only=True)]
+PROBE = [OpenApiExample("A few real steps", EXPERIMENT, request_only=True)]

@@ -24,6 +24,7 @@ from training.models import (
     Method,
     Metric,
     Partition,
+    Probe,
     Recipe,
     RecipeVersion,
     Status,
@@ -44,6 +45,17 @@ class JobFilter(FilterSet):
 
     class Meta:
         model = Job
+        fields: list[str] = []
+
+
+class ProbeFilter(FilterSet):
+    project = ProjectFilter()
+    base_model_id = filters.UUIDFilter(field_name="base_model_id")
+    dataset_id = filters.UUIDFilter(field_name="dataset_id")
+    ordering = Ordering("created_at", "finished_at")
+
+    class Meta:
+        model = Probe
         fields: list[str] = []
 
 

@@ -21,7 +21,7 @@ from api.etags import IfMatch
 from api.views import UUIDLookup
 from training import recipes
 from training.api.filters import RecipeFilter, RecipeVersionFilter
-from training.api.serializers import LoraSerializer, StrictSerializer, TrainSerializer
+from training.api.plans import LoraSerializer, StrictSerializer, TrainSerializer
 from training.models import Method, Recipe, RecipeVersion
 
 

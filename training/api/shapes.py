@@ -80,11 +80,26 @@ class MemorySerializer(Shape):
 
 
 class ConfidenceSerializer(Shape):
-    """Median error of estimates of this kind, in percent of what was measured."""
+    """Median error of estimates of this kind, in percent of what was measured. Where own runs of
+    the kind (card, method, strategy) have taught something, the estimate is multiplied by these
+    factors already."""
 
     memory_percent = serializers.FloatField()
     time_percent = serializers.FloatField()
     basis = serializers.CharField()
+    card = serializers.CharField(required=False)
+    method = serializers.CharField(required=False)
+    strategy = serializers.CharField(required=False)
+    memory_runs = serializers.IntegerField(required=False)
+    time_runs = serializers.IntegerField(required=False)
+    memory_factor = serializers.FloatField(required=False)
+    time_factor = serializers.FloatField(required=False)
+    knows_lengths = serializers.BooleanField(
+        required=False, help_text="Whether the lengths of the rows are known."
+    )
+    formulas = serializers.IntegerField(
+        required=False, help_text="Counts the changes of the formulas that matter to the factors."
+    )
 
 
 class FixSerializer(Shape):
@@ -96,6 +111,48 @@ class FixSerializer(Shape):
     estimated_vram_mb = serializers.IntegerField()
     time_per_step_ms = serializers.FloatField()
     fits = serializers.BooleanField(allow_null=True)
+
+
+class TimeBreakdownSerializer(Shape):
+    """Seconds of each part of a run; their sum is the total. Empty where the steps are not known.
+    ``reference`` is what dpo and kto ask the base model before the first step."""
+
+    start = serializers.FloatField(required=False)
+    data = serializers.FloatField(required=False, help_text="To make tokens of the rows.")  # type: ignore[assignment]
+    load = serializers.FloatField(required=False)
+    reference = serializers.FloatField(required=False)
+    training = serializers.FloatField(required=False)
+    evaluation = serializers.FloatField(
+        required=False, help_text="All of them, but for suites of lm-evaluation-harness."
+    )
+    checkpoints = serializers.FloatField(required=False)
+    export = serializers.FloatField(required=False)
+
+
+class RowsSerializer(Shape):
+    """How long the rows are, in tokens of the model, and what becomes of them. With packing a row
+    is a pack. Empty where the experiment is refused."""
+
+    basis = serializers.ChoiceField(
+        required=False,
+        choices=["counted", "sampled", "guessed", "settings", "unknown"],
+        help_text="All rows counted with the model's tokenizer; some of them; four characters a "
+        "token; rows are as long as the settings say; nobody knows.",
+    )
+    mean_tokens = serializers.FloatField(required=False, help_text="After the cut at max_length.")
+    padded_tokens = serializers.FloatField(
+        required=False, help_text="What a row costs with the padding beside it."
+    )
+    largest_micro_batch_tokens = serializers.IntegerField(
+        required=False, help_text="The largest that can come: what memory is worked out for."
+    )
+    truncated_percent = serializers.FloatField(required=False, help_text="Of the rows.")
+    left_out_percent = serializers.FloatField(
+        required=False, help_text="Of the rows: their prompts alone fill max_length."
+    )
+    lost_tokens_percent = serializers.FloatField(required=False, help_text="Of all tokens.")
+    rows_per_epoch = serializers.IntegerField(required=False, allow_null=True)
+    steps = serializers.IntegerField(required=False, allow_null=True)
 
 
 class PreflightReportSerializer(Shape):
@@ -113,7 +170,15 @@ class PreflightReportSerializer(Shape):
     bottleneck = serializers.CharField(allow_null=True)
     total_time_s = serializers.FloatField(allow_null=True)
     total_time_range_s = serializers.ListField(child=serializers.FloatField(), allow_null=True)
-    disk_required_mb = serializers.IntegerField()
+    time_breakdown_s = TimeBreakdownSerializer()
+    rows = RowsSerializer()
+    disk_required_mb = serializers.IntegerField(help_text="Checkpoints and exports.")
+    host_memory_required_mb = serializers.IntegerField(
+        help_text="Of the machine that the cards are in, at the moment that needs most."
+    )
+    download_mb = serializers.IntegerField(
+        help_text="Files of the model and the dataset that are known not to be here."
+    )
     confidence = ConfidenceSerializer(allow_null=True)
     fixes = FixSerializer(many=True)
 
@@ -133,10 +198,21 @@ class DeviceSerializer(Shape):
     name = serializers.CharField()
     gpu_type = serializers.CharField(allow_blank=True)
     memory_mb = serializers.IntegerField()
+    memory_free_mb = serializers.IntegerField(
+        allow_null=True, help_text="As the worker has last seen it, whoever takes the rest."
+    )
+    compute_capability = serializers.CharField(allow_blank=True)
+    card_index = serializers.IntegerField(
+        allow_null=True, help_text="Of a MIG slice: the card that it is a part of."
+    )
     busy = serializers.BooleanField()
 
 
 class WorkerSerializer(Shape):
     name = serializers.CharField()
     seen_at = serializers.DateTimeField()
+    cpu_threads = serializers.IntegerField()
+    host_memory_mb = serializers.IntegerField()
+    host_memory_free_mb = serializers.IntegerField(allow_null=True)
+    driver = serializers.CharField(allow_blank=True, help_text="Of its NVIDIA cards.")
     devices = DeviceSerializer(many=True)

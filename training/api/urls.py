@@ -1,9 +1,11 @@
 from rest_framework.routers import SimpleRouter
 
-from training.api import recipes, views
+from training.api import probes, recipes, views
 
 router = SimpleRouter(trailing_slash=False)
 router.register("recipes", recipes.RecipeViewSet, basename="recipe")
 router.register("partitions", views.PartitionViewSet, basename="partition")
+# Before the experiments, whose ids take any word.
+router.register("experiments/probe", probes.ProbeViewSet, basename="probe")
 router.register("experiments", views.ExperimentViewSet, basename="experiment")
 router.register("jobs", views.JobViewSet, basename="job")

@@ -22,7 +22,7 @@ from api.etags import Tagged
 from api.pagination import LARGEST, whole_number
 from api.views import UUIDLookup
 from training import checking, run_log, services
-from training.api import examples, filters, serializers, shapes
+from training.api import examples, filters, plans, serializers, shapes
 from training.lifecycle import IllegalMove
 from training.models import Device, Experiment, Job, Partition, Worker
 
@@ -58,14 +58,14 @@ class ExperimentViewSet(ListAndDetail):
         return Experiment.objects.visible_to(self.request.user)
 
     @extend_schema(
-        request=serializers.PlanSerializer,
+        request=plans.PlanSerializer,
         responses=shapes.PreflightReportSerializer,
         examples=examples.PREFLIGHT,
     )
     @action(detail=False, methods=["post"])
     def preflight(self, request: Request) -> Response:
         """Judge an experiment without writing anything down."""
-        body = serializers.PlanSerializer(data=request.data, context={"request": request})
+        body = plans.PlanSerializer(data=request.data, context={"request": request})
         body.is_valid(raise_exception=True)
         return Response(checking.check(services.complete(body.validated_data)).as_dict())
 

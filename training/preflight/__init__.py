@@ -3,6 +3,7 @@
 Pure functions over plain facts; no Django, no torch. ``check`` is the way in.
 """
 
+from training.preflight.corrections import NO_RUNS, Correction, Corrections, Kind, Run, kind_of
 from training.preflight.facts import (
     CardFacts,
     DatasetFacts,
@@ -14,25 +15,33 @@ from training.preflight.facts import (
     SuiteFacts,
 )
 from training.preflight.fixes import Fix
+from training.preflight.lengths import Lengths
 from training.preflight.memory import MemoryEstimate
 from training.preflight.report import Confidence, Report
 from training.preflight.verdict import check
 from training.trainer.spec import LoraSpec, TrainSpec
 
 __all__ = [
+    "NO_RUNS",
     "CardFacts",
     "Confidence",
+    "Correction",
+    "Corrections",
     "DatasetFacts",
     "Experiment",
     "Fix",
+    "Kind",
+    "Lengths",
     "LoraSpec",
     "MemoryEstimate",
     "ModelFacts",
     "RecipeFacts",
     "Report",
     "Resources",
+    "Run",
     "Stack",
     "SuiteFacts",
     "TrainSpec",
     "check",
+    "kind_of",
 ]

@@ -14,22 +14,6 @@ from training.preflight.shape import Linear, Shape
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ADAPTER_SOURCES = ("attention_input", "attention_output", "mlp_input", "mlp_inner")
 
-# Bytes for each logit at the height of the loss. In Transformers: log-probabilities, the gradient
-# of the loss and that of the logits, float32 each; before version 4.45 the 16-bit logits beside
-# them. A fused cross entropy (Liger, Unsloth) writes the gradient over float32 logits; its older
-# form kept the 16-bit ones too. In eight chunks: the 16-bit logits, and of one chunk those in
-# float32 and both gradients. The first four by differencing the micro batch sizes of published runs
-# (docs/preflight.md).
-# A fused linear cross entropy never holds all logits: it has its own share below.
-LOSSES = {
-    "transformers": 12.0,
-    "transformers_4.44": 14.0,
-    "fused": 8.0,
-    "fused_4.44": 10.0,
-    "chunked": 2 + (4 + 4 + 2) / 8,
-    "fused_linear": 0.0,
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
@@ -62,15 +46,24 @@ def numerics_of(experiment: Experiment) -> Numerics:
     )
 
 
+def is_compiled(experiment: Experiment) -> bool:
+    return experiment.stack.compiled or experiment.train.torch_compile
+
+
+def _is_lean(experiment: Experiment) -> bool:
+    """Whether norms and activations keep what they need and no more: compiled, or Liger's."""
+    return is_compiled(experiment) or experiment.train.use_liger_kernel
+
+
 def saved_bytes_per_token(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
     """What autograd keeps of one layer."""
     full = experiment.tuning == "full"
     compute, stream = numerics.compute, numerics.stream
-    norms = shape.norms_per_layer * _norm_bytes(shape.hidden_size, 1, experiment, shape, stream)
+    norms = shape.norms_per_layer * norm_bytes(shape.hidden_size, 1, experiment, shape, stream)
     if shape.qk_norm:
-        norms += _norm_bytes(shape.query_size, shape.num_heads, experiment, shape, compute)
-        norms += _norm_bytes(shape.kv_size, shape.num_kv_heads, experiment, shape, compute)
-    attention = compute * (2 * shape.query_size + 2 * shape.kv_size) + 4 * shape.num_heads
+        norms += norm_bytes(shape.query_size, shape.num_heads, experiment, shape, compute)
+        norms += norm_bytes(shape.kv_size, shape.num_kv_heads, experiment, shape, compute)
+    attention = compute * _attention_width(experiment, shape) + 4 * shape.num_heads
     attention += _eager_bytes(experiment, shape, compute)
     trained = shape.linears if full else shape.targets(experiment.lora.target_modules)
     inputs = sum(
@@ -92,20 +85,29 @@ def saved_bytes_per_token(experiment: Experiment, shape: Shape, numerics: Numeri
     )
 
 
+def _attention_width(experiment: Experiment, shape: Shape) -> int:
+    """Queries, keys, values and what attention returns. Where one matrix makes the first three,
+    keys and values are repeated for each head, or else values are a view that keeps all of what the
+    matrix returned."""
+    if not experiment.stack.joins_heads:
+        return 2 * shape.query_size + 2 * shape.kv_size
+    return (4 if shape.kv_size < shape.query_size else 6) * shape.query_size
+
+
 def _mlp_bytes(experiment: Experiment, shape: Shape, compute: int) -> int:
     """Activation function: its input, and where it is a gate its output and what it gates. A
-    compiler works out the gate's output again."""
-    copies = 1 if not shape.gated else 2 if experiment.stack.compiled else 3
+    compiler works out the gate's output again, as does Liger."""
+    copies = 1 if not shape.gated else 2 if _is_lean(experiment) else 3
     return compute * shape.active_intermediate_size * copies
 
 
-def _norm_bytes(width: int, rows: int, experiment: Experiment, shape: Shape, value: int) -> int:
+def norm_bytes(width: int, rows: int, experiment: Experiment, shape: Shape, value: int) -> int:
     """LayerNorm keeps its input and two numbers a row; RMSNorm as Transformers writes it keeps
-    the input in float32, one number a row and, to train its weight, the normalized input. A
-    compiled one keeps its input as it came."""
+    the input in float32, one number a row and, to train its weight, the normalized input. One that
+    is compiled, or Liger's, keeps its input as it came."""
     if not shape.rms_norm:
         return width * value + 8 * rows
-    if experiment.stack.compiled:
+    if _is_lean(experiment):
         return width * value + 4 * rows
     return width * 4 + 4 * rows + (width * value if experiment.tuning == "full" else 0)
 
@@ -121,7 +123,8 @@ def _saved_input(
     drops = experiment.tuning != "full" and experiment.lora.lora_dropout > 0
     if drops:  # each adapter drops out others, and keeps which
         kept = 2 if numerics.autocast else experiment.stack.adapter_bytes
-        return width * (kept + 1) * len(readers)
+        joined = experiment.stack.joins_heads and source == "attention_input"
+        return width * (kept + 1) * (1 if joined else len(readers))
     kept_anyway = source == "attention_output"
     if experiment.tuning == "full":
         casts_for_itself = numerics.stream > numerics.compute and source.endswith("_input")
@@ -189,33 +192,15 @@ def _recomputing_bytes(
     return height
 
 
-def loss_bytes_per_token(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
-    """Head and cross entropy, as if every token carried loss (at most they all do). The few labels
-    of a classifier do not count.
-
-    Around the head: what the last norm keeps, and the head's own input where it is trained. A
-    fused linear cross entropy works in chunks of as many tokens as make the logits about as large
-    as the hidden states: those in 16 and 32 bits, and the gradient of the hidden states."""
-    hidden, full = shape.hidden_size, experiment.tuning == "full"
-    around = _norm_bytes(hidden, 1, experiment, shape, numerics.stream)
-    around += hidden * numerics.compute if full or experiment.stack.trains_embeddings else 0
-    around += 2 * shape.head_dim * numerics.compute
-    if not experiment.has_token_head:
-        return around
-    if experiment.stack.loss == "fused_linear":
-        return around + hidden * (2 + 4 + numerics.compute)
-    return around + round(LOSSES[experiment.stack.loss] * shape.vocab_size)
-
-
-def evaluation_bytes_per_token(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
-    """Without gradients only the widest moment counts: the logits as they come, in float32, and
-    their log-probabilities; or the activation function of one layer."""
-    layer = 3 * numerics.compute * shape.active_intermediate_size
-    layer += 2 * numerics.stream * shape.hidden_size
-    if not experiment.has_token_head:
-        return layer
-    as_they_come = 0 if numerics.compute == 4 else numerics.compute
-    return max(layer, (as_they_come + 4 + 4) * shape.vocab_size)
+def four_bit_inputs(shape: Shape, numerics: Numerics, *, alone: bool) -> int:
+    """Bytes per token and layer of what 4-bit matrices multiply: each tensor once, and ``alone``
+    what attention returns too, which it keeps itself. A layer with one norm feeds it to both."""
+    widths = {one.reads: one.active_inputs for one in shape.linears}
+    if not alone:
+        widths.pop("attention_output", None)
+    if shape.norms_per_layer == 1:
+        widths.pop("mlp_input", None)
+    return numerics.compute * sum(widths.values())
 
 
 def autocast_copies(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:

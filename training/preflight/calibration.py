@@ -23,19 +23,24 @@ class Calibration:
     many as ever), not fitted.
     ``hidden_share``: what part of the computing time hides talk between cards. ``float8_gain``:
     what part of the faster float8 rate is left once casts and scales are paid (llm-foundry's rows
-    with and without it). ``step_time`` and
-    ``peak_memory`` multiply the whole estimate: 1 until own runs say otherwise.
+    with and without it). ``reserved_share``: of what comes and goes in a step beside the logits,
+    what the allocator keeps besides, and ``reserved_share_of_all`` without checkpointing.
+    ``step_time`` and ``peak_memory`` multiply the whole estimate: 1 until own runs say otherwise;
+    so does ``time_doubt``, the factor by which a step time may then still be wrong.
     """
 
     product_share: float = 0.95
-    width_per_tflop: float = 0.55
+    width_per_tflop: float = 0.42
     traffic: float = 1.55
     fused_share: float = 0.5
-    compiled_share: float = 0.6
-    hidden_share: float = 0.65
+    compiled_share: float = 0.67
+    hidden_share: float = 0.8
     float8_gain: float = 0.35
+    reserved_share: float = 0.1
+    reserved_share_of_all: float = 0.3
     step_time: float = 1.0
     peak_memory: float = 1.0
+    time_doubt: float | None = None
 
 
 PUBLISHED = Calibration()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from training.preflight import host
 from training.preflight.facts import Experiment, ModelFacts
 from training.preflight.findings import Finding, Rule, error, listed, shortage, warning
+from training.preflight.hardware import GIB
 from training.preflight.methods import words_for
 from training.preflight.shape import shape_of
 from training.trainer.spec import EXACT_MATCH, HELD_OUT_SPLITS, METHODS
 
 SMALL_DATASET_ROWS = 10_000
 MANY_PASSES = 10
-TINY_DATASET_ROWS = 1_000
 MOST_NAMED = 3
 # Outside of these a run seldom learns or seldom stays stable; inside of them tastes differ.
 USUAL_LEARNING_RATES = {"full": (1e-6, 1e-3), "lora": (1e-5, 5e-3), "qlora": (1e-5, 5e-3)}
@@ -42,8 +43,11 @@ def model_is_gguf(e: Experiment) -> Iterator[Finding]:
 
 def model_lacks_files(e: Experiment) -> Iterator[Finding]:
     if e.model.has_files is False:
+        size = host.model_bytes(e.model)
+        about = f" (about {size / GIB:.1f} GB)" if size else ""
         yield shortage(
-            f"Model '{e.model.name}' has no weights on disk. Download it or correct its path."
+            f"Model '{e.model.name}' has no weights on disk. Download it{about} or correct its "
+            "path."
         )
     elif e.model.has_tokenizer is False and e.recipe.modality != "image":
         yield shortage(f"Model '{e.model.name}' has no tokenizer. Add its tokenizer files.")
@@ -104,6 +108,16 @@ def dataset_failed_its_check(e: Experiment) -> Iterator[Finding]:
         )
 
 
+def dataset_lacks_files(e: Experiment) -> Iterator[Finding]:
+    if e.dataset.has_files is False:
+        size = e.dataset.size_bytes
+        about = f" (about {size / GIB:.1f} GB)" if size and size > 0 else ""
+        yield shortage(
+            f"The files of dataset '{e.dataset.name}' are not on this machine. Download "
+            f"them{about} or correct its path."
+        )
+
+
 def dataset_is_empty(e: Experiment) -> Iterator[Finding]:
     if e.dataset.num_samples is not None and e.dataset.num_samples <= 0:
         yield error(f"Dataset '{e.dataset.name}' has no rows.")
@@ -139,21 +153,15 @@ def dataset_is_small(e: Experiment) -> Iterator[Finding]:
 
 
 def dataset_is_seen_too_often(e: Experiment) -> Iterator[Finding]:
-    rows, steps = e.dataset.num_samples, e.steps
-    if rows is None or steps is None or not 0 < rows < TINY_DATASET_ROWS:
+    rows, each, steps = e.dataset.num_samples, e.rows_an_epoch, e.steps
+    if rows is None or each is None or steps is None or rows < 1 or each < 1:
         return
-    passes = steps * e.train.global_batch_size / rows
+    passes = steps * e.train.global_batch_size / each
     if passes > MANY_PASSES:
         yield warning(
             f"The run sees each of the {rows} rows {passes:.0f} times and will learn them by "
             f"heart. Up to {MANY_PASSES} times is usual."
         )
-
-
-def rows_are_cut(e: Experiment) -> Iterator[Finding]:
-    longest, limit = e.dataset.max_tokens, e.train.max_length
-    if longest is not None and longest > limit and not e.rows_are_alike:
-        yield warning(f"The longest row has {longest} tokens; rows are cut at max_length {limit}.")
 
 
 def rows_are_longer_than_the_context(e: Experiment) -> Iterator[Finding]:
@@ -264,12 +272,12 @@ RULES: tuple[Rule, ...] = (
     recipe_does_not_take_quantized_models,
     modalities_differ,
     dataset_failed_its_check,
+    dataset_lacks_files,
     dataset_is_empty,
     dataset_has_no_train_split,
     columns_do_not_exist,
     dataset_is_small,
     dataset_is_seen_too_often,
-    rows_are_cut,
     rows_are_longer_than_the_context,
     adapter_targets_do_not_exist,
     learning_rate_is_unusual,

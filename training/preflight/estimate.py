@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from training.preflight import exports
 from training.preflight.calibration import PUBLISHED, Calibration
+from training.preflight.duration import Duration, duration_of
 from training.preflight.facts import Experiment
 from training.preflight.hardware import MIB, Card, card_for
+from training.preflight.host import HostMemory, host_memory
 from training.preflight.memory import MemoryEstimate, estimate_memory
+from training.preflight.resident import with_process
 from training.preflight.shape import Shape, shape_of
 from training.preflight.speed import SpeedEstimate, checkpoint_bytes, estimate_speed
 
@@ -17,12 +20,14 @@ from training.preflight.speed import SpeedEstimate, checkpoint_bytes, estimate_s
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """``headroom_mb`` is what stays free, negative where it does not fit; it and ``fits`` are
-    None where the memory of the device is not known."""
+    None where the memory of the device is not known, ``duration`` where the steps are not."""
 
     shape: Shape
     card: Card
     memory: MemoryEstimate
     speed: SpeedEstimate
+    duration: Duration | None
+    host: HostMemory
     disk_required_mb: int
 
     @property
@@ -48,11 +53,15 @@ def estimate(experiment: Experiment, calibration: Calibration = PUBLISHED) -> Es
         return None
     card = card_for(experiment.resources)
     memory = estimate_memory(experiment, shape, card, calibration)
+    memory = with_process(memory, experiment, shape, card, calibration)
+    speed = estimate_speed(experiment, shape, card, memory, calibration)
     return Estimate(
         shape=shape,
         card=card,
         memory=memory,
-        speed=estimate_speed(experiment, shape, card, memory, calibration),
+        speed=speed,
+        duration=duration_of(experiment, shape, card, memory, speed, calibration),
+        host=host_memory(experiment, shape, memory),
         disk_required_mb=disk_required_mb(experiment, shape, memory),
     )
 

@@ -11,7 +11,7 @@ from training.preflight.memory import MemoryEstimate
 from training.preflight.shape import Shape
 from training.trainer.spec import EXPORTS, GGUF_MODEL_TYPES
 
-_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _GGUF_BYTES = 2 + 34 / 32  # f16, and q8_0 with its scales, for each parameter
 _SLACK_BYTES = 256 * MIB  # what the libraries take themselves
 
@@ -59,14 +59,19 @@ def gguf_has_no_place_for_it(e: Experiment) -> Iterator[Finding]:
 
 def disk_bytes(e: Experiment, shape: Shape, memory: MemoryEstimate) -> int:
     """Of all exports together."""
+    return sum(sizes_bytes(e, shape, memory).values())
+
+
+def sizes_bytes(e: Experiment, shape: Shape, memory: MemoryEstimate) -> dict[str, int]:
+    """Of each export on disk, 0 for one that is not made."""
     whole = shape.total_params
     sizes = {
         "safetensors": memory.trained_bytes,
-        "merged": 0 if e.tuning == "full" else whole * _DTYPE_BYTES.get(e.train.dtype, 4),
+        "merged": 0 if e.tuning == "full" else whole * DTYPE_BYTES.get(e.train.dtype, 4),
         "onnx": whole * 4,
         "gguf": int(whole * _GGUF_BYTES),
     }
-    return sum(sizes.get(kind, 0) for kind in {"safetensors", *e.export})
+    return {kind: sizes.get(kind, 0) for kind in dict.fromkeys(("safetensors", *e.export))}
 
 
 def host_bytes(e: Experiment, shape: Shape, memory: MemoryEstimate, kind: str) -> int:
@@ -75,7 +80,7 @@ def host_bytes(e: Experiment, shape: Shape, memory: MemoryEstimate, kind: str) -
     copies = {
         "merged": 0
         if e.tuning == "full"
-        else shape.total_params * _DTYPE_BYTES.get(e.train.dtype, 4),
+        else shape.total_params * DTYPE_BYTES.get(e.train.dtype, 4),
         "onnx": 2 * shape.total_params * 4,
         "gguf": shape.total_params * 4,
     }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.preflight.lengths import Lengths
 from training.trainer.spec import LoraSpec, TrainSpec, four_bit, uses_adapter
 
 
@@ -38,6 +39,7 @@ class ModelFacts:
     vocab_size: int | None = None
     config: dict[str, Any] | None = None
     has_files: bool | None = None
+    size_bytes: int | None = None
     has_tokenizer: bool | None = None
     has_chat_template: bool | None = None
 
@@ -46,8 +48,9 @@ class ModelFacts:
 class DatasetFacts:
     """A dataset. ``num_samples`` are rows; ``row_format`` is one of the kinds of rows in the
     trainer's METHODS; the token counts are per row, with the model's own tokenizer (of a row with
-    two answers, those of the prompt with the longer one). ``columns`` is empty where they are not
-    known."""
+    two answers, those of the prompt with the longer one). ``lengths`` says the same of all rows to
+    train on, ``held_out`` of those that are measured on; of a row with two answers each is one.
+    ``columns`` is empty where they are not known. ``size_bytes`` are those of the files."""
 
     name: str
     modality: str = "text"
@@ -59,6 +62,11 @@ class DatasetFacts:
     columns: tuple[str, ...] = ()
     mean_tokens: float | None = None
     max_tokens: int | None = None
+    lengths: Lengths | None = None
+    held_out_rows: int | None = None
+    held_out: Lengths | None = None
+    has_files: bool | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +120,7 @@ class Stack:
     """The software that trains, where it matters for memory and time; as it stands, our trainer.
     The accuracy benchmark describes other people's with it.
 
-    ``loss`` names one of `activations.LOSSES`, ``optim`` one of `memory.OPTIMIZERS` that TrainSpec
+    ``loss`` names one of `losses.LOSSES`, ``optim`` one of `memory.OPTIMIZERS` that TrainSpec
     has not. ``steps_in_backward`` updates each weight as soon as its gradient is there.
     ``prepares_4bit`` says what else is float32 beside four-bit matrices: "all" as in PEFT's
     prepare_model_for_kbit_training, "norms" or "none". ``fsdp1`` is torch's first
@@ -120,9 +128,14 @@ class Stack:
     ``compiled`` is torch.compile, ``fused`` hand-written kernels for norms, rotation and losses,
     ``first_flash`` the FlashAttention of 2022. ``selective`` checkpointing keeps every other matrix
     product. ``trains_embeddings`` is PEFT's modules_to_save. ``context_ranks`` cards share a row.
+
+    ``keeps_gradients`` is torch before 2.0, whose zero_grad left them where they were.
+    ``joins_heads`` is LitGPT's one matrix for queries, keys and values. ``keeps_4bit_inputs`` is an
+    older bitsandbytes, ``double_quantization`` its scales in 8 bits, ``quantizes_head`` the head in
+    4 bits as well. ``deepspeed`` keeps float32 copies of 16-bit weights, and its own buckets.
     """
 
-    loss: str = "transformers"
+    loss: str = "ours"
     optim: str | None = None
     steps_in_backward: bool = False
     adapter_bytes: int = 4
@@ -137,6 +150,12 @@ class Stack:
     trains_embeddings: bool = False
     selective: bool = False
     context_ranks: int = 1
+    keeps_gradients: bool = False
+    joins_heads: bool = False
+    keeps_4bit_inputs: bool = False
+    double_quantization: bool = True
+    quantizes_head: bool = False
+    deepspeed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,21 +229,44 @@ class Experiment:
         As many as the trainer will make: a last, unfilled batch counts."""
         if self.train.max_steps is not None:
             return self.train.max_steps
-        rows, epochs = self._rows_an_epoch, self.train.num_train_epochs
+        rows, epochs = self.rows_an_epoch, self.train.num_train_epochs
         if rows is None or not 0 < rows <= 10**12 or not 0 < epochs <= 10**6:
             return None
-        return max(1, math.ceil(rows * epochs / max(self.train.global_batch_size, 1)))
+        return max(1, math.ceil(epochs * rows / max(self.train.global_batch_size, 1)))
 
     @property
-    def _rows_an_epoch(self) -> int | None:
-        """Those of the dataset; of documents read on and on, the blocks that they fill; of rows in
-        packs, the packs, which hardly leave room."""
-        rows, mean = self.dataset.num_samples, self.dataset.mean_tokens
+    def left_out(self) -> float:
+        """The share of the rows whose prompt alone fills ``max_length``: there is nothing to learn
+        from the rest."""
+        lengths = self.dataset.lengths
+        asks = self.recipe.method in ("full", "lora", "qlora", "dpo", "orpo", "kto")
+        if lengths is None or not asks or not self.train.completion_only_loss:
+            return 0.0
+        return lengths.left_out(self.train.max_length)
+
+    @property
+    def rows_an_epoch(self) -> int | None:
+        """What ``global_batch_size`` counts: rows of the dataset; of documents read on and on, the
+        blocks that they fill; of rows in packs, the packs. A pair is two rows for kto."""
+        rows, dataset = self.dataset.num_samples, self.dataset
+        limit, lengths, mean = self.train.max_length, dataset.lengths, dataset.mean_tokens
         if rows is None or not (self.recipe.method == "pretrain" or self.train.packing):
-            return rows
+            pairs = self.recipe.method == "kto" and dataset.row_format == "preference"
+            if rows is None or rows < 1:
+                return rows
+            kept = round(rows * (1 - self.left_out))
+            return max(kept, 1) * (2 if pairs else 1)
+        if lengths is not None:
+            share = rows / lengths.rows
+            if self.recipe.method != "pretrain":
+                learned = lengths.learned(limit) if self.left_out else lengths
+                return math.ceil(learned.packs(limit) * share)
+            mean = lengths.mean
         if mean is None or not 0 < mean < math.inf:
             return None
-        return math.ceil(rows * mean / self.train.max_length)
+        tokens = rows * mean
+        blocks = tokens // limit + (tokens % limit > 1)  # nothing predicts a first token
+        return max(int(blocks), 1) if tokens < 10**18 else None
 
 
 def image_tokens(config: dict[str, Any]) -> int:

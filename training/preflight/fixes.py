@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from training.preflight.estimate import Estimate, estimate
+from training.preflight.estimate import Estimate
 from training.preflight.facts import Experiment
 from training.preflight.hardware import gpus_of
 
@@ -49,14 +49,18 @@ class _Change:
     keeps_result: bool = True
 
 
-def find_fixes(experiment: Experiment, now: Estimate) -> tuple[Fix, ...]:
+# What an experiment would need, with everything that is known of estimates like it.
+Needs = Callable[[Experiment], Estimate | None]
+
+
+def find_fixes(experiment: Experiment, now: Estimate, needs: Needs) -> tuple[Fix, ...]:
     """Best first: what fits, before what does not; what leaves the result alone, before what
     changes it; the faster before the slower. Where it fits already: only what makes it faster."""
     too_large = now.fits is False
-    changes = _smaller(experiment) if too_large else _faster(experiment)
+    changes = _smaller(experiment, needs) if too_large else _faster(experiment)
     found = []
     for change in changes:
-        then = estimate(change.experiment)
+        then = needs(change.experiment)
         if then is not None and _helps(now, then, too_large):
             found.append(_fix(change, then))
     if any(fix.fits for fix in found):
@@ -97,19 +101,20 @@ def _with_train(
     )
 
 
-def _smaller(e: Experiment) -> Iterator[_Change]:
+def _smaller(e: Experiment, needs: Needs) -> Iterator[_Change]:
     if not e.train.gradient_checkpointing:
         yield _with_train(e, "Turn on gradient checkpointing", gradient_checkpointing=True)
     if e.train.optim == "adamw_torch" and e.resources.gpus > 0:
         yield _with_train(e, "Use the fused AdamW", optim="adamw_torch_fused")
     if e.train.attn_implementation == "eager":
         yield _with_train(e, "Use sdpa attention", attn_implementation="sdpa")
-    yield from _accumulations(e, "Raise grad_accum to")
-    yield from _shared_out(e)
+    yield from _accumulations(e, needs, "Raise grad_accum to")
+    yield from _shared_out(e, needs)
     if not e.train.gradient_checkpointing:
         again = replace(e, train=replace(e.train, gradient_checkpointing=True))
         yield from _accumulations(
             again,
+            needs,
             "Turn on gradient checkpointing and raise grad_accum to",
             gradient_checkpointing=True,
         )
@@ -122,15 +127,15 @@ def _smaller(e: Experiment) -> Iterator[_Change]:
     yield from _other_cards(e)
 
 
-def _shared_out(e: Experiment) -> Iterator[_Change]:
+def _shared_out(e: Experiment, needs: Needs) -> Iterator[_Change]:
     """The first stage of ZeRO that fits, as each later one exchanges more; else the last."""
     goes = e.resources.mixed_precision != "fp16" and not e.model.quantized
     if e.resources.gpus < 2 or e.resources.strategy != "ddp" or not goes:
         return
     for strategy in ("zero1", "zero2", "zero3"):
         then = replace(e, resources=replace(e.resources, strategy=strategy))
-        needs = estimate(then)
-        if strategy == "zero3" or (needs is not None and needs.fits):
+        shared = needs(then)
+        if strategy == "zero3" or (shared is not None and shared.fits):
             yield _Change(
                 title=f"Share the model out over the {e.resources.gpus} GPUs with {strategy}",
                 patch={"resources": {"strategy": strategy}},
@@ -139,14 +144,14 @@ def _shared_out(e: Experiment) -> Iterator[_Change]:
             return
 
 
-def _accumulations(e: Experiment, title: str, **also: Any) -> Iterator[_Change]:
+def _accumulations(e: Experiment, needs: Needs, title: str, **also: Any) -> Iterator[_Change]:
     """The largest micro batch that fits, found by halving; else single rows."""
     rows = e.micro_batch_size
     while rows > 1:
         rows = rows // 2 if rows % 2 == 0 else 1
         accumulation = e.train.grad_accum * (e.micro_batch_size // rows)
         change = _with_train(e, f"{title} {accumulation}", grad_accum=accumulation, **also)
-        then = estimate(change.experiment)
+        then = needs(change.experiment)
         if rows == 1 or (then is not None and then.fits):
             yield change
             return

@@ -17,15 +17,21 @@ from typing import Any
 from training.preflight.activations import (
     Numerics,
     autocast_copies,
-    evaluation_bytes_per_token,
-    loss_bytes_per_token,
+    four_bit_inputs,
     numerics_of,
     saved_bytes_per_token,
     working_bytes_per_token,
 )
+from training.preflight.batches import largest_micro_batch_tokens
 from training.preflight.calibration import PUBLISHED, Calibration
 from training.preflight.facts import Experiment
 from training.preflight.hardware import GIB, MIB, Card
+from training.preflight.losses import (
+    bytes_per_logit,
+    evaluation_bytes,
+    left_over_per_logit,
+    loss_bytes,
+)
 from training.preflight.shape import Shape
 from training.preflight.sharding import Shares, shares
 from training.trainer.spec import HELD_OUT_SPLITS
@@ -33,11 +39,13 @@ from training.trainer.spec import HELD_OUT_SPLITS
 # 4-bit NormalFloat in blocks of 64 weights, each block's scale in 8 bits, and a float32 for every
 # 256 scales: double quantization (Dettmers et al. 2023, QLoRA, section 3).
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+SIMPLE_NF4_BYTES = 0.5 + 4 / 64  # those scales in float32
 # GPTQ and AWQ in groups of 128: a 16-bit scale and a 4-bit zero each (AutoGPTQ's format).
 GROUPED_4BIT_BYTES = 0.5 + 2.5 / 128
 INT8_BYTES = 1.0
-# Losses that reach the head's weight while logits are still being made.
-HEAD_GRADIENT_WITH_LOSS = ("chunked", "fused_linear")
+# What DeepSpeed sums gradients in, where they come while others travel: two buckets of 2e8 numbers
+# in 16 bits (the ds_config_zero2.json that comes with Qwen's script).
+DEEPSPEED_BUCKETS = 2 * 2 * 200_000_000
 EVALUATION_ROWS = 8  # at least, whatever the micro batch: `training.trainer.loop`
 
 
@@ -54,11 +62,14 @@ class Optimizer:
 # Adam makes one temporary of the size of the parameters when it treats them all at once, which is
 # the default on CUDA: 10 bytes a parameter at the step of a bfloat16 run (2 weights, 2 gradients,
 # 4 states, 2 temporary), exactly as measured for Mistral-7B and PowerLM-3b (fms-acceleration).
+# In torch 2.0 there were two of those, the root and the root with epsilon (optim/adamw.py).
 # Adafactor keeps a row and a column of each matrix; paged states are no memory of torch's.
 OPTIMIZERS = {
     "adamw_torch": Optimizer(states=2, temporaries=1),
+    "adamw_torch_2.0": Optimizer(states=2, temporaries=2),
     "adamw_torch_fused": Optimizer(states=2),
     "adamw_8bit": Optimizer(bytes=2),
+    "paged_adamw": Optimizer(),
     "paged_adamw_8bit": Optimizer(),
     "adafactor": Optimizer(),
     "sgd": Optimizer(),
@@ -67,10 +78,6 @@ OPTIMIZERS = {
 # The caching allocator's rounding and gaps between blocks.
 BUFFER_SHARE = 0.08
 BUFFER_MINIMUM = 256 * MIB
-# Where there is room, the allocator keeps what it once had: of what comes and goes within a step,
-# a median of 0.3 again over the single-card LoRA and QLoRA runs of fms-acceleration (nvidia-smi
-# less context less torch's own peak). It gives that back before it runs out of memory.
-RESERVED_SHARE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +91,9 @@ class Moment:
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
     """Bytes on one device. The parts are each at their own largest; as they are not so at the
-    same moment, ``reused_bytes`` is how far their sum exceeds the peak. Only ``trained_bytes``, the
-    weights that are trained, are those of all devices together."""
+    same moment, ``reused_bytes`` is how far their sum exceeds the peak; ``left_over_bytes`` torch
+    keeps without using them, where there is room. Only ``trained_bytes``, the weights that are
+    trained, are those of all devices together."""
 
     weights_bytes: int
     gradients_bytes: int
@@ -95,6 +103,7 @@ class MemoryEstimate:
     trained_bytes: int
     moments: tuple[Moment, ...]
     context_bytes: int
+    left_over_bytes: int
 
     @property
     def peak(self) -> Moment:
@@ -113,7 +122,7 @@ class MemoryEstimate:
     @property
     def reserved_bytes(self) -> int:
         """What torch has taken from the card where there is room: `max_memory_reserved`."""
-        return round(self.peak_allocated_bytes + RESERVED_SHARE * self.activations_bytes)
+        return self.peak_allocated_bytes + self.left_over_bytes
 
     @property
     def buffer_bytes(self) -> int:
@@ -168,7 +177,12 @@ def estimate_memory(
     temporary = 0 if card.is_cpu else trained * value * optimizer.temporaries // held.parts
     if experiment.stack.steps_in_backward:
         held = _one_layer_at_a_time(held, shape)
-        temporary //= max(shape.num_layers, 1)
+        temporary = _of_the_largest(temporary, shape)
+    if experiment.stack.keeps_gradients:
+        held = replace(held, waiting=held.resting_gradients)
+    if experiment.stack.deepspeed:  # weights and states in float32, and the gradient of the step
+        states, temporary = trained * 3 * 4 // held.parts, trained * 4 // held.parts
+        states += DEEPSPEED_BUCKETS
 
     passing = _passing(experiment, shape, numerics)
     stays = held.weights + states
@@ -182,6 +196,7 @@ def estimate_memory(
         Moment(name="end of the backward pass", bytes=end),
         Moment(name="optimizer step", bytes=stepping),
     ]
+    evaluating = 0
     if set(HELD_OUT_SPLITS) & set(experiment.dataset.splits):
         evaluating = _evaluation(experiment, shape, numerics)
         moments.append(Moment(name="evaluation", bytes=stays + passing.copies + evaluating))
@@ -190,20 +205,20 @@ def estimate_memory(
         gradients_bytes=held.gradients,
         optimizer_bytes=states + temporary,
         activations_bytes=passing.copies
-        + max(passing.head, passing.first_layer, passing.last_layer),
+        + max(passing.head, passing.first_layer, passing.last_layer, evaluating),
         trainable_params=trained,
         trained_bytes=trained * value,
         moments=tuple(
             replace(one, bytes=round(one.bytes * calibration.peak_memory)) for one in moments
         ),
         context_bytes=card.context_bytes,
+        left_over_bytes=_left_over(experiment, shape, numerics, passing, calibration),
     )
 
 
 def tokens_at_once(experiment: Experiment) -> int:
     """Of one micro batch on one device."""
-    sequences = experiment.micro_batch_size * experiment.sequences_per_row
-    return -(-sequences * experiment.longest_row_tokens // experiment.stack.context_ranks)
+    return -(-largest_micro_batch_tokens(experiment) // experiment.stack.context_ranks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,13 +240,9 @@ def _passing(experiment: Experiment, shape: Shape, numerics: Numerics) -> _Passi
     saved = saved_bytes_per_token(experiment, shape, numerics)
     working = working_bytes_per_token(experiment, shape, numerics)
     stream = shape.hidden_size * numerics.stream
-    head = loss_bytes_per_token(experiment, shape, numerics)
-    head_gradient = 0
-    if experiment.stack.loss in HEAD_GRADIENT_WITH_LOSS and experiment.tuning == "full":
-        head_gradient = shape.vocab_size * shape.hidden_size * numerics.weight
     if experiment.stack.selective:
-        products = sum(one.outputs * one.active for one in shape.linears)
-        kept = shape.num_layers * (stream + numerics.compute * (shape.query_size + products // 2))
+        products = sum(one.outputs * one.active for one in shape.linears[::2])
+        kept = shape.num_layers * (stream + numerics.compute * (shape.query_size + products))
         in_layer, at_the_end = saved + working, saved + working + stream
     elif experiment.stack.offloads_activations:
         kept, in_layer = 0, saved + working
@@ -246,25 +257,70 @@ def _passing(experiment: Experiment, shape: Shape, numerics: Numerics) -> _Passi
     else:
         kept = saved * shape.num_layers
         in_layer, at_the_end = working, saved + working
+    at_head = tokens * kept + loss_bytes(experiment, shape, numerics, tokens)
+    if experiment.stack.keeps_4bit_inputs and _packed_and_not_checkpointed(experiment):
+        at_head = max(at_head, tokens * kept + _kept_inputs(experiment, shape, numerics))
     return _Passing(
         copies=autocast_copies(experiment, shape, numerics),
-        head=tokens * (kept + head) + head_gradient,
+        head=at_head,
         first_layer=tokens * (kept + in_layer),
         last_layer=tokens * at_the_end,
     )
 
 
+def _left_over(
+    experiment: Experiment,
+    shape: Shape,
+    numerics: Numerics,
+    passing: _Passing,
+    calibration: Calibration,
+) -> int:
+    """Where there is room, the allocator keeps what it once had and cannot use again, as the next
+    tensor has another size. Over the single-card LoRA and QLoRA runs of fms-acceleration
+    (nvidia-smi less context less torch's own peak) that is a tenth of what comes and goes beside
+    the logits, and 5.5 bytes for each logit: those and their copies moved by one differ by a row.
+    It gives all of that back before it runs out of memory. Without checkpointing three tenths (the
+    runs of hf-docs)."""
+    moving = max(passing.head, passing.first_layer, passing.last_layer)
+    if not experiment.train.gradient_checkpointing and not experiment.stack.selective:
+        return round(calibration.reserved_share_of_all * moving)
+    logits = tokens_at_once(experiment) * shape.vocab_size if experiment.has_token_head else 0
+    at_the_peak = bytes_per_logit(experiment, numerics) * logits
+    left_over = logits * left_over_per_logit(experiment, numerics)
+    return round(calibration.reserved_share * max(moving - at_the_peak, 0) + left_over)
+
+
+def _packed_and_not_checkpointed(experiment: Experiment) -> bool:
+    return experiment.tuning == "qlora" and not experiment.train.gradient_checkpointing
+
+
+def _kept_inputs(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
+    """Where 4-bit matrices hold their inputs outside autograd, those go when the graph does: after
+    the next forward pass, with its own inputs, the logits of both and the unpacked head."""
+    now = four_bit_inputs(shape, numerics, alone=False)
+    before = four_bit_inputs(shape, numerics, alone=True)
+    logits = (4 + 4) * shape.vocab_size
+    unpacked = (2 + 2) * shape.vocab_size * shape.hidden_size
+    inputs = shape.num_layers * (now + before)
+    return tokens_at_once(experiment) * (inputs + logits) + unpacked
+
+
 def _evaluation(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
     rows = max(experiment.micro_batch_size, EVALUATION_ROWS)
     tokens = rows * experiment.sequences_per_row * experiment.longest_row_tokens
-    return tokens * evaluation_bytes_per_token(experiment, shape, numerics)
+    return evaluation_bytes(experiment, shape, numerics, tokens)
 
 
 def _one_layer_at_a_time(held: Shares, shape: Shape) -> Shares:
     """Each gradient is used up as soon as it is there: those of one layer, or of the embeddings."""
-    largest = max(shape.layer_params, shape.embedding_params) / max(shape.total_params, 1)
-    gradients = round(held.gradients * min(largest, 1))
+    gradients = _of_the_largest(held.gradients, shape)
     return replace(held, waiting=0, gradients=gradients, resting_gradients=gradients)
+
+
+def _of_the_largest(size: int, shape: Shape) -> int:
+    """The share that one layer has of it, or the embeddings."""
+    total = max(shape.total_params, 1)
+    return size * min(max(shape.layer_params, shape.embedding_params), total) // total
 
 
 def _gathered_bytes(experiment: Experiment, numerics: Numerics) -> float:
@@ -291,8 +347,10 @@ def weight_bytes(experiment: Experiment, shape: Shape) -> int:
     per_weight = quantized_bytes(experiment)
     if per_weight is None:
         return shape.total_params * numerics.weight
-    outside = max(shape.total_params - shape.linear_params, 0)
-    return round(shape.linear_params * per_weight) + outside * numerics.weight
+    packed = shape.linear_params
+    packed += shape.vocab_size * shape.hidden_size if experiment.stack.quantizes_head else 0
+    outside = max(shape.total_params - packed, 0)
+    return round(packed * per_weight) + outside * numerics.weight
 
 
 def quantized_bytes(experiment: Experiment) -> float | None:
@@ -303,4 +361,6 @@ def quantized_bytes(experiment: Experiment) -> float | None:
         if "8" in label and "4" not in label:
             return INT8_BYTES
         return NF4_BYTES if "nf4" in label or "bitsandbytes" in label else GROUPED_4BIT_BYTES
-    return NF4_BYTES if experiment.tuning == "qlora" else None
+    if experiment.tuning != "qlora":
+        return None
+    return NF4_BYTES if experiment.stack.double_quantization else SIMPLE_NF4_BYTES

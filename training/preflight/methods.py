@@ -96,7 +96,7 @@ def quantization_lacks_its_library(e: Experiment) -> Iterator[Finding]:
         return
     scheme = e.model.quantization or ""
     needed = QUANTIZATION_LIBRARIES.get(scheme)
-    if needed is None and scheme and not scheme.startswith(("int", "nf", "fp")):
+    if needed is None and scheme and not scheme.startswith(("int", "nf", "fp4")):
         yield error(
             f"Model '{e.model.name}' is quantized by {scheme}. Adapters are trained on models "
             f"quantized by {listed(tuple(QUANTIZATION_LIBRARIES))}."

@@ -5,24 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.preflight.batches import Batches
+from training.preflight.corrections import FORMULAS, Correction
 from training.preflight.fixes import Fix
 from training.preflight.memory import MemoryEstimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confidence:
-    """How far estimates of this kind were from what was measured: median error in percent."""
+    """How far estimates of this kind were from what was measured: median error in percent.
+
+    ``correction`` is what own runs have taught, and is in the estimate already.
+    ``knows_lengths``: without them a run that differs says nothing of the formulas.
+    """
 
     memory_percent: float
     time_percent: float
     basis: str
+    correction: Correction | None = None
+    knows_lengths: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "memory_percent": self.memory_percent,
-            "time_percent": self.time_percent,
+        told: dict[str, Any] = {
+            "memory_percent": round(self.memory_percent, 1),
+            "time_percent": round(self.time_percent, 1),
             "basis": self.basis,
         }
+        if self.correction is not None:
+            memory, time = self.correction.memory, self.correction.time
+            told |= {
+                **self.correction.kind._asdict(),
+                "memory_runs": memory.runs,
+                "time_runs": time.runs,
+                "memory_factor": round(memory.value, 5),
+                "time_factor": round(time.value, 5),
+                "knows_lengths": self.knows_lengths,
+                "formulas": FORMULAS,
+            }
+        return told
+
+
+DOES_NOT_FIT = "Does not fit: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +68,18 @@ class Report:
     bottleneck: str | None = None
     total_time_s: float | None = None
     total_time_range_s: tuple[float, float] | None = None
+    time_breakdown_s: dict[str, float] = field(default_factory=dict)
+    batches: Batches | None = None
     disk_required_mb: int = 0
+    host_memory_required_mb: int = 0
+    download_mb: int = 0
     confidence: Confidence | None = None
     fixes: tuple[Fix, ...] = ()
+
+    @property
+    def only_too_large(self) -> bool:
+        """Whether nothing but the memory of its device speaks against it, by this estimate."""
+        return self.fits is False and all(DOES_NOT_FIT in sentence for sentence in self.errors)
 
     def as_dict(self) -> dict[str, Any]:
         """The body of ``POST /api/experiments/preflight``."""
@@ -68,7 +100,11 @@ class Report:
                 if self.total_time_range_s
                 else None
             ),
+            "time_breakdown_s": {k: _short(v) for k, v in self.time_breakdown_s.items()},
+            "rows": self.batches.as_dict() if self.batches else {},
             "disk_required_mb": self.disk_required_mb,
+            "host_memory_required_mb": self.host_memory_required_mb,
+            "download_mb": self.download_mb,
             "confidence": self.confidence.as_dict() if self.confidence else None,
             "fixes": [fix.as_dict() for fix in self.fixes],
         }

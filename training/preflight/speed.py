@@ -2,7 +2,7 @@
 
 A device can be busy multiplying, busy moving bytes, or waiting for Python to launch the next
 kernel. The first two add up, as the elementwise kernels of eager PyTorch do not overlap with the
-products between them; launching runs beside both and counts only where it is the slowest.
+products between them; launching runs beside both and counts where it takes about as long or longer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from training.preflight.activations import numerics_of
+from training.preflight.activations import is_compiled, numerics_of
+from training.preflight.batches import (
+    attended_tokens,
+    counted_per_row,
+    mean_row_tokens,
+    padded_row_tokens,
+)
 from training.preflight.calibration import PUBLISHED, Calibration
 from training.preflight.facts import Experiment
 from training.preflight.hardware import Card
@@ -30,39 +36,36 @@ FIRST_FLASH_SHARE = 0.6  # the first FlashAttention: 25 to 40 % of an A100's pea
 HOPPER = 9.0
 ATTENTION_BACKWARD = 2.5
 # Host time to launch one layer's kernels once: Llama-3.2-1B, 16 layers, one short row, forward,
-# backward and recomputation in 48.8 ms (ml-engineering, B200). Adapters and packed weights launch
-# more (Qwen-1.8B on an A100, 24 layers: 125 ms with LoRA, 175 ms with LoRA on int4). A compiled
-# layer is a quarter of that (12.6 of the 48.8 ms).
+# backward and recomputation in 48.8 ms (ml-engineering, B200). Autocast, adapters and packed
+# weights launch more (24 layers each: BERT-large in mixed precision on a V100 96 ms; Qwen-1.8B on
+# an A100 125 ms with LoRA and autocast, 175 ms with LoRA on int4 without). A compiled layer is a
+# quarter of that (12.6 of the 48.8 ms).
 LAUNCH_S_PER_LAYER = 0.75e-3
-ADAPTERS_LAUNCH_S = 0.5e-3
-UNPACKING_LAUNCH_S = 0.5e-3
+AUTOCAST_LAUNCH_S = 0.25e-3
+ADAPTERS_LAUNCH_S = 0.25e-3
+UNPACKING_LAUNCH_S = 0.75e-3
 COMPILED_LAUNCHES = 0.25
 LINK_SHARE = 0.7  # what NCCL's collectives reach of the links' rate
 # Machines of such cards have a network adapter for each: 1600 Gbit/s beside an A100's 300 GB/s, and
 # 3200 beside an H100's 450. What a machine receives it hands on over its own links.
 NETWORK_SHARE_OF_LINK = 2 / 3
 CARDS_PER_MACHINE = 8
+# What a collective takes however little it carries, most of it Python that nothing hides.
+COLLECTIVE_S = 0.25e-3
+# Kernels are short and long: where launching takes as long as the work, one does not hide all of
+# the other, and a sum of fourth powers stands for that (Qwen's rows of 1024 and 2048 tokens).
+OVERLAP_POWER = 4
 CPU_LAUNCH_SHARE = 0.4  # no driver between Python and the kernel
-# Rows of one dataset spread around their mean by about half of it.
-LENGTH_SPREAD = 0.5
-# Where nobody has counted tokens, rows are taken to be half as long as they may be.
-UNKNOWN_LENGTH_SHARE = 0.5
-
-START_S = 15.0  # interpreter, imports, CUDA context, tokenizing
-DISK_BYTES_PER_S = 0.8e9
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedEstimate:
-    """``tokens_per_second`` counts the rows' own tokens, not the padding beside them. The total
-    is None where the number of steps is not known."""
+    """``tokens_per_second`` counts the rows' own tokens, not the padding beside them."""
 
     time_per_step_ms: float
     samples_per_second: float
     tokens_per_second: float
     bottleneck: str
-    total_time_s: float | None
-    total_time_range_s: tuple[float, float] | None
 
     def throughput(self) -> dict[str, Any]:
         return {
@@ -78,35 +81,16 @@ def estimate_speed(
     memory: MemoryEstimate,
     calibration: Calibration = PUBLISHED,
 ) -> SpeedEstimate:
-    """Step and total time on one device, with the range that the unknowns leave open."""
+    """Step time on one device, and what goes through in a second."""
     row = mean_row_tokens(experiment)
     seconds, bottleneck = step_seconds(experiment, shape, card, memory, row, calibration)
     rows = experiment.train.global_batch_size
     return SpeedEstimate(
         time_per_step_ms=seconds * 1000,
         samples_per_second=rows / seconds,
-        tokens_per_second=rows * row / seconds,
+        tokens_per_second=rows * counted_per_row(experiment) / seconds,
         bottleneck=bottleneck,
-        **_total(experiment, shape, card, memory, seconds, calibration),
     )
-
-
-def mean_row_tokens(experiment: Experiment) -> float:
-    """Tokens of a row on average, as far as known, after the cut at ``max_length``."""
-    mean, longest = experiment.dataset.mean_tokens, experiment.longest_row_tokens
-    if experiment.rows_are_alike:
-        return float(max(longest, 1))
-    if mean is None or not mean > 0:
-        return max(longest * UNKNOWN_LENGTH_SHARE, 1.0)
-    return max(1.0, min(mean, float(longest)))
-
-
-def padded_row_tokens(experiment: Experiment, mean: float) -> float:
-    """What a row costs once it is padded to the longest of its micro batch: the expected largest
-    of n draws is H(n) means for exponential lengths; rows spread by LENGTH_SPREAD of that."""
-    harmonic = sum(1 / n for n in range(1, min(experiment.micro_batch_size, 1000) + 1))
-    longest = mean * (1 + LENGTH_SPREAD * (harmonic - 1))
-    return min(longest, float(max(experiment.longest_row_tokens, 1)))
 
 
 def flops_per_token(experiment: Experiment, shape: Shape, length: float) -> float:
@@ -159,7 +143,8 @@ def step_seconds(
     if experiment.stack.float8 and card.fp8_tflops and card.bf16_tflops:
         products *= 1 + calibration.float8_gain * (card.fp8_tflops / card.bf16_tflops - 1)
     multiplying = tokens * _product_flops(experiment, shape) / products
-    multiplying += tokens * _attention_seconds(experiment, shape, card, length)
+    attended = attended_tokens(experiment, length)
+    multiplying += tokens * _attention_seconds(experiment, shape, card, attended)
     moved = (
         shape.num_layers * layer_bytes_per_token(experiment, shape, numerics, calibration) * passes
     )
@@ -178,11 +163,12 @@ def step_seconds(
         return repeats * (multiplying + moving + launching) + update, _slowest(
             multiplying, moving, launching
         )
-    busy = max(multiplying + moving, launching)
+    busy = beside(multiplying + moving, launching)
     talking = communication_seconds(experiment, shape, card, memory)
     exposed = max(
         talking - calibration.hidden_share * busy, (1 - calibration.hidden_share) * talking
     )
+    exposed += COLLECTIVE_S * collectives(experiment, shape)
     if exposed > busy:
         return repeats * (busy + exposed) + update, "communication"
     return repeats * (busy + exposed) + update, (
@@ -205,12 +191,14 @@ def _attention_seconds(experiment: Experiment, shape: Shape, card: Card, length:
 def _launch_seconds(experiment: Experiment, shape: Shape, card: Card) -> float:
     """Of one pass through all layers."""
     layer = LAUNCH_S_PER_LAYER
+    if numerics_of(experiment).autocast:
+        layer += AUTOCAST_LAUNCH_S
     if experiment.tuning != "full":
         layer += ADAPTERS_LAUNCH_S
     if quantized_bytes(experiment) is not None:
         layer += UNPACKING_LAUNCH_S
     share = CPU_LAUNCH_SHARE if card.is_cpu else 1.0
-    share *= COMPILED_LAUNCHES if experiment.stack.compiled else 1.0
+    share *= COMPILED_LAUNCHES if is_compiled(experiment) else 1.0
     return layer * share * shape.num_layers
 
 
@@ -241,6 +229,26 @@ def communication_seconds(
     return passed * (gpus - 1) / gpus / (link * 1e9)
 
 
+def beside(working: float, launching: float) -> float:
+    """Seconds of two things of which the longer hides most of the shorter."""
+    longer, shorter = max(working, launching), min(working, launching)
+    if longer <= 0:
+        return 0.0
+    return float(longer * (1 + (shorter / longer) ** OVERLAP_POWER) ** (1 / OVERLAP_POWER))
+
+
+def collectives(experiment: Experiment, shape: Shape) -> int:
+    """Of one micro batch where weights are gathered: each layer's are twice, and its gradients
+    summed. PEFT's policy for FSDP1 makes a unit of each of an adapter's matrices."""
+    resources = experiment.resources
+    if resources.gpus < 2 or resources.strategy not in ("fsdp", "zero3"):
+        return 0
+    units = 1
+    if experiment.stack.fsdp1 and experiment.tuning != "full":
+        units += 2 * len(shape.targets(experiment.lora.target_modules))
+    return 3 * units * shape.num_layers
+
+
 def _slowest(multiplying: float, moving: float, launching: float) -> str:
     seconds = {"compute": multiplying, "memory bandwidth": moving, "kernel launches": launching}
     return max(seconds, key=lambda name: seconds[name])
@@ -249,43 +257,6 @@ def _slowest(multiplying: float, moving: float, launching: float) -> str:
 def _compute_dtype(experiment: Experiment) -> str:
     mixed = {"bf16": "bfloat16", "fp16": "float16"}
     return mixed.get(experiment.resources.mixed_precision, experiment.train.dtype)
-
-
-def _total(
-    experiment: Experiment,
-    shape: Shape,
-    card: Card,
-    memory: MemoryEstimate,
-    seconds: float,
-    calibration: Calibration,
-) -> dict[str, Any]:
-    """The whole run with its start and its checkpoints, and the range that is left open."""
-    steps = experiment.steps
-    if steps is None:
-        return {"total_time_s": None, "total_time_range_s": None}
-    saves = steps // max(experiment.train.checkpoint_interval, 1) + 1
-    writing = saves * checkpoint_bytes(experiment, memory) / DISK_BYTES_PER_S
-    around = START_S + memory.weights_bytes / DISK_BYTES_PER_S + writing
-    slower, faster = seconds, seconds
-    if experiment.dataset.mean_tokens is None and not experiment.rows_are_alike:
-        longest = float(experiment.longest_row_tokens)
-        slower, _ = step_seconds(experiment, shape, card, memory, longest, calibration)
-        faster, _ = step_seconds(
-            experiment, shape, card, memory, max(longest / 5, 1.0), calibration
-        )
-    doubt = time_doubt(card)
-    return {
-        "total_time_s": steps * seconds + around,
-        "total_time_range_s": (
-            steps * faster / doubt + around / 2,
-            steps * slower * doubt + around * 2,
-        ),
-    }
-
-
-def time_doubt(card: Card) -> float:
-    """The factor by which a step time may be wrong: CPUs differ far more than cards do."""
-    return 3.0 if card.is_cpu else 1.5
 
 
 def checkpoint_bytes(experiment: Experiment, memory: MemoryEstimate) -> int:

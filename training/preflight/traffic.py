@@ -7,9 +7,10 @@ its forward pass moves.
 
 from __future__ import annotations
 
-from training.preflight.activations import Numerics
+from training.preflight.activations import Numerics, is_compiled
 from training.preflight.calibration import PUBLISHED, Calibration
 from training.preflight.facts import Experiment
+from training.preflight.losses import loss_of
 from training.preflight.shape import Shape
 
 FLOAT32 = 4
@@ -31,21 +32,35 @@ def layer_bytes_per_token(
     activation = (5 if shape.gated else 2) * compute * shape.active_intermediate_size
     residuals = 2 * 3 * stream * hidden
     eager: float = shape.norms_per_layer * norm + rotation + activation + residuals
-    eager += _attention_bytes(experiment, shape, compute)
-    if experiment.stack.compiled:
+    eager += _attention_bytes(experiment, shape, numerics)
+    if is_compiled(experiment):
         return calibration.traffic * calibration.compiled_share * eager
-    eager += _adapter_bytes(experiment, shape, numerics)
-    return (
-        calibration.traffic * eager * (calibration.fused_share if experiment.stack.fused else 1.0)
-    )
+    eager += _cast_bytes(shape, numerics)
+    adapters = _adapter_bytes(experiment, shape, numerics)
+    if experiment.stack.fused or experiment.train.use_liger_kernel:
+        # Of adapters there are hand-written kernels for packed weights only (Unsloth's).
+        packed = experiment.tuning == "qlora" or experiment.model.quantized
+        adapters *= calibration.fused_share if packed else 1.0
+        eager *= calibration.fused_share
+    return calibration.traffic * (eager + adapters)
 
 
-def _attention_bytes(experiment: Experiment, shape: Shape, compute: int) -> float:
-    """Eager attention writes and reads its scores: scale, mask, softmax, dropout, product."""
+def _cast_bytes(shape: Shape, numerics: Numerics) -> float:
+    """Where the stream is wider than what multiplies, each matrix casts its input for itself."""
+    if numerics.stream <= numerics.compute:
+        return 0.0
+    readers = (one for one in shape.linears if one.reads.endswith("_input"))
+    return float((numerics.stream + numerics.compute) * sum(one.active_inputs for one in readers))
+
+
+def _attention_bytes(experiment: Experiment, shape: Shape, numerics: Numerics) -> float:
+    """Eager attention writes and reads its scores: scale, mask, softmax, dropout, product. Autocast
+    wants the softmax in float32 and the product in 16 bits, and casts before either."""
     if experiment.train.attn_implementation != "eager":
         return 0.0
     scores = shape.num_heads * experiment.longest_row_tokens
-    return float(scores * (8 * compute + 2 * FLOAT32))
+    casts = 2 * (FLOAT32 + numerics.compute) if numerics.autocast else 0
+    return float(scores * (8 * numerics.compute + 2 * FLOAT32 + casts))
 
 
 def _adapter_bytes(experiment: Experiment, shape: Shape, numerics: Numerics) -> float:
@@ -67,6 +82,6 @@ def loss_traffic_per_token(experiment: Experiment, shape: Shape, numerics: Numer
     gradients in float32, and one as the head takes it. A fused loss reads and writes them twice."""
     if not experiment.has_token_head:
         return 0.0
-    if experiment.stack.loss.startswith(("fused", "chunked")) or experiment.stack.compiled:
+    if loss_of(experiment).startswith(("fused", "chunked", "in_16")) or is_compiled(experiment):
         return float(shape.vocab_size * (2 * FLOAT32 + 4 * numerics.compute))
     return float(shape.vocab_size * (8 * FLOAT32 + 5 * numerics.compute))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from training.preflight import compatibility, exports, limits, methods
+from dataclasses import replace
+
+from training.preflight import compatibility, exports, host, limits, methods, pitfalls
+from training.preflight.batches import batches_of
+from training.preflight.corrections import NO_RUNS, Correction, Corrections, Factor
 from training.preflight.estimate import Estimate, estimate
 from training.preflight.facts import Experiment
 from training.preflight.findings import Finding, Weight, shortage, warning
 from training.preflight.fixes import Fix, find_fixes
-from training.preflight.report import Confidence, Report
+from training.preflight.hardware import MIB
+from training.preflight.report import DOES_NOT_FIT, Confidence, Report
 
-# Median errors where the rows had no part in the rules: of memory over all sources but
-# fms-acceleration, off which several rules were read; of time over each source with the constants
-# fitted on the others (``python -m benchmarks.preflight_accuracy``).
+# Median errors over each source with the rules and constants that the others have taught
+# (``python -m benchmarks.preflight_accuracy``, "A source that nothing was read off").
 ON_A_CARD = Confidence(
-    memory_percent=9,
-    time_percent=7,
-    basis="published runs: 60 for memory, of software that its rules were not read off, and 336 "
-    "for speed, each source unseen by the constants",
+    memory_percent=7,
+    time_percent=4,
+    basis="published runs: 197 for memory and 336 for speed, each source judged by what the "
+    "others have taught",
 )
 ON_THE_CPU = Confidence(memory_percent=30, time_percent=100, basis="a rough figure per core")
 INFERRED = Confidence(
@@ -24,20 +28,25 @@ INFERRED = Confidence(
 )
 
 
-def check(experiment: Experiment) -> Report:
-    """Judge an experiment. Raises nothing, whatever the facts are."""
-    rules = compatibility.RULES + methods.RULES + exports.RULES + limits.RULES
+def check(experiment: Experiment, corrections: Corrections = NO_RUNS) -> Report:
+    """Judge an experiment, with what own runs have taught. Raises nothing, whatever the facts
+    are."""
+    rules = compatibility.RULES + pitfalls.RULES + methods.RULES + exports.RULES + limits.RULES
     findings = [finding for rule in rules for finding in rule(experiment)]
     if any(finding.weight is Weight.INCOMPATIBLE for finding in findings):
         return _refused(findings)
-    needs = estimate(experiment)
+
+    def needs_of(one: Experiment) -> Estimate | None:
+        return estimate(one, corrections.of(one).calibration())
+
+    needs = needs_of(experiment)
     if needs is None:
         unknown = warning(
             f"The size of model '{experiment.model.name}' is not known, so neither memory nor time "
             "can be estimated. Give its config.json or params_b."
         )
         return _refused([*findings, unknown])
-    fixes = find_fixes(experiment, needs)
+    fixes = find_fixes(experiment, needs, needs_of)
     findings += _too_large(experiment, needs, fixes)
     if experiment.dataset.mean_tokens is None and not experiment.rows_are_alike:
         findings.append(
@@ -46,7 +55,8 @@ def check(experiment: Experiment) -> Report:
                 "long, and their range is wide."
             )
         )
-    return _answered(findings, needs, fixes)
+    confidence = _confidence(experiment, needs, corrections.of(experiment))
+    return _answered(experiment, findings, needs, fixes, confidence)
 
 
 def _too_large(experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...]) -> list[Finding]:
@@ -56,7 +66,7 @@ def _too_large(experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...]) 
         where = "this machine" if needs.card.is_cpu else f"the {needs.card.slug}"
         kind = "memory" if needs.card.is_cpu else "GPU memory"
         sentence = (
-            f"Does not fit: needs {needs.memory.total_mb / 1024:.1f} GB of {kind}, "
+            f"{DOES_NOT_FIT}needs {needs.memory.total_mb / 1024:.1f} GB of {kind}, "
             f"{where} has {has:.1f} GB."
         )
         way_out = next((fix for fix in fixes if fix.fits), None)
@@ -72,6 +82,7 @@ def _too_large(experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...]) 
                 "Lower save_total_limit or free space."
             )
         )
+    found += [shortage(one) for one in host.lacks_host_memory(experiment, needs.host)]
     for kind, needs_gb in exports.exports_without_room(experiment, needs.shape, needs.memory):
         found.append(
             shortage(
@@ -88,7 +99,14 @@ def _refused(findings: list[Finding]) -> Report:
     return Report(ok=not errors, warnings=_sentences(findings, is_error=False), errors=errors)
 
 
-def _answered(findings: list[Finding], needs: Estimate, fixes: tuple[Fix, ...]) -> Report:
+def _answered(
+    experiment: Experiment,
+    findings: list[Finding],
+    needs: Estimate,
+    fixes: tuple[Fix, ...],
+    confidence: Confidence,
+) -> Report:
+    duration = needs.duration
     errors = _sentences(findings, is_error=True)
     return Report(
         ok=not errors,
@@ -101,10 +119,14 @@ def _answered(findings: list[Finding], needs: Estimate, fixes: tuple[Fix, ...]) 
         headroom_mb=needs.headroom_mb,
         fits=needs.fits,
         bottleneck=needs.speed.bottleneck,
-        total_time_s=needs.speed.total_time_s,
-        total_time_range_s=needs.speed.total_time_range_s,
+        total_time_s=duration.total_s if duration else None,
+        total_time_range_s=duration.range_s if duration else None,
+        time_breakdown_s=duration.parts() if duration else {},
+        batches=batches_of(experiment),
         disk_required_mb=needs.disk_required_mb,
-        confidence=_confidence(needs),
+        host_memory_required_mb=needs.host.total_mb,
+        download_mb=-(-host.download_bytes(experiment) // MIB),
+        confidence=confidence,
         fixes=fixes,
     )
 
@@ -113,7 +135,35 @@ def _sentences(findings: list[Finding], *, is_error: bool) -> tuple[str, ...]:
     return tuple(finding.sentence for finding in findings if finding.is_error == is_error)
 
 
-def _confidence(needs: Estimate) -> Confidence:
+def _confidence(experiment: Experiment, needs: Estimate, correction: Correction) -> Confidence:
+    """That of own runs, where there are enough, else that of the kind in general."""
+    general = ON_A_CARD if needs.shape.exact else INFERRED
     if needs.card.is_cpu:
-        return ON_THE_CPU
-    return ON_A_CARD if needs.shape.exact else INFERRED
+        general = ON_THE_CPU
+    dataset = experiment.dataset
+    return replace(
+        general,
+        memory_percent=_first(correction.memory.percent, general.memory_percent),
+        time_percent=_first(correction.time.percent, general.time_percent),
+        basis=_basis(correction, general.basis),
+        correction=correction,
+        knows_lengths=experiment.rows_are_alike
+        or dataset.lengths is not None
+        or (dataset.mean_tokens is not None and dataset.max_tokens is not None),
+    )
+
+
+def _first(measured: float | None, general: float) -> float:
+    return general if measured is None else measured
+
+
+def _basis(correction: Correction, general: str) -> str:
+    """What both errors were measured on: own runs, or what is known in general."""
+    memory, time = (_runs(one) or general for one in (correction.memory, correction.time))
+    return memory if memory == time else f"memory: {memory}; time: {time}"
+
+
+def _runs(factor: Factor) -> str:
+    if factor.percent is None:
+        return ""
+    return f"{factor.runs} own run{'s' if factor.runs > 1 else ''}"

@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from training.trainer import events, launcher, memory, result
 from training.trainer.failures import explain
@@ -153,9 +153,15 @@ def share_the_cores() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+def leave(code: int) -> NoReturn:
+    """End the process at once: all is closed, and to take torch apart again would take seconds."""
+    logging.shutdown()
+    with contextlib.suppress(OSError):  # the disk of the log is full; the result has told it
+        sys.stdout.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
         sys.exit("usage: python -m training.trainer RUN_DIR")
-    code = main(Path(sys.argv[1]).resolve())
-    logging.shutdown()
-    os._exit(code)  # all is said and closed; to take torch apart again would take seconds
+    leave(main(Path(sys.argv[1]).resolve()))

@@ -5,6 +5,8 @@ Which one it is follows from what the run has said, so a run that is killed anyw
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -36,7 +38,7 @@ class Best:
             self._compare(step, numbers[metric])
 
     def _compare(self, step: int, value: float) -> None:
-        if not step or not self.train.load_best_model_at_end:
+        if not step or not self.train.load_best_model_at_end or not math.isfinite(value):
             return
         better = value > self._value if self.train.greatest_is_best else value < self._value
         if self.step is None or better:

@@ -81,6 +81,8 @@ class _CrossEntropy(torch.autograd.Function):
             if needs_weight:
                 weight_grad = _plus(weight_grad, product(grad.t(), rows.t()))
         ctx.mark_non_differentiable(right)
+        if weight_grad is not None:
+            weight_grad = weight_grad.to(weight.dtype)
         ctx.save_for_backward(hidden_grad, weight_grad, bias_grad)
         return loss, right
 
@@ -92,4 +94,5 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _plus(total: torch.Tensor | None, part: torch.Tensor) -> torch.Tensor:
-    return part if total is None else total.add_(part)
+    """Several parts in float32: in 16 bits what comes late would be too small to count."""
+    return part if total is None else total.float().add_(part)

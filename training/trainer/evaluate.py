@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from training.trainer import sharding
 from training.trainer.data import tokens
-from training.trainer.data.examples import Example
+from training.trainer.data.examples import Example, lengths_of
 from training.trainer.data.files import RowFiles
 from training.trainer.data.read import Source, read_sources
 from training.trainer.distributed import Ranks
@@ -93,14 +94,14 @@ class HeldOut:
 
         The ranks take turns. All go as often through the model; what is too much does not count.
         """
-        ordered = sorted(self.rows, key=lambda row: row.length, reverse=True)  # least padding
+        ordered = np.argsort(-lengths_of(self.rows), kind="stable").tolist()  # least padding
         starts = range(0, len(ordered), self.batch_size)
         sums: dict[str, torch.Tensor] = {}
         for first in range(0, len(starts), self.ranks.world_size):
             self.stop.check()
             own = first + self.ranks.rank
             start = starts[min(own, len(starts) - 1)]
-            rows = ordered[start : start + self.batch_size]
+            rows = [self.rows[index] for index in ordered[start : start + self.batch_size]]
             judged = self.head(self.objective.collate(rows, self.device))
             for name, value in {"loss": judged.loss, **judged.numbers}.items():
                 sums[name] = sums.get(name, 0) + value.double() * (own < len(starts))

@@ -31,6 +31,7 @@ EVALUATION = "evaluation"  # step eval_loss eval_token_accuracy, and a number fo
 BEST = "best"  # step, and what the evaluation says of it; the result is this checkpoint
 BATCH_HALVED = "batch_halved"  # step micro_batch_size grad_accum before; see `memory`
 CHECKPOINT = "checkpoint"  # step path size_bytes kept (the steps of all that are there now)
+MEASURED = "measured"  # steps peak_memory_mb step_seconds ...; what a probe ends with, see `probe`
 EXPORT = "export"  # kind path size_bytes, and what `exports.compare` found when reloading it
 EXPORT_FAILED = "export_failed"  # kind message; the run goes on without it
 REPORTING_FAILED = "reporting_failed"  # kind (whom to report to) message; the run goes on

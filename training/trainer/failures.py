@@ -100,9 +100,10 @@ def is_gpu_out_of_memory(error: BaseException) -> bool:
 
 
 def is_host_out_of_memory(error: BaseException) -> bool:
+    # PyTorch's own words, and those of the libraries that compute for it.
+    words = ("DefaultCPUAllocator: can't allocate memory", "std::bad_alloc")
     return any(
-        isinstance(e, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(e)
-        for e in _chain(error)
+        isinstance(e, MemoryError) or any(said in str(e) for said in words) for e in _chain(error)
     )
 
 

@@ -70,22 +70,27 @@ def run_ranks(run_dir: Path, world_size: int, stop: Stop, lock: IO[bytes]) -> Re
 def _start(
     run_dir: Path, rank: int, world_size: int, rendezvous: Path, lock: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    loopback = "lo0" if sys.platform == "darwin" else "lo"
     return subprocess.Popen(
         [sys.executable, "-m", "training.trainer", str(run_dir)],
         stdin=subprocess.DEVNULL,
         pass_fds=[lock.fileno()],
-        env={
-            "GLOO_SOCKET_IFNAME": loopback,  # all on one machine: nobody else is to hear them
-            "NCCL_SOCKET_IFNAME": loopback,
-            **os.environ,
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(world_size),
-            RENDEZVOUS_VARIABLE: rendezvous.as_uri(),
-            PARENT_PID_VARIABLE: str(os.getpid()),
-        },
+        env=environment_of(rank, world_size, rendezvous),
     )
+
+
+def environment_of(rank: int, world_size: int, rendezvous: Path) -> dict[str, str]:
+    """Of a rank that this process starts."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    return {
+        "GLOO_SOCKET_IFNAME": loopback,  # all on one machine: nobody else is to hear them
+        "NCCL_SOCKET_IFNAME": loopback,
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world_size),
+        RENDEZVOUS_VARIABLE: rendezvous.as_uri(),
+        PARENT_PID_VARIABLE: str(os.getpid()),
+    }
 
 
 def _watch(ranks: list[subprocess.Popen[bytes]], stop: Stop) -> list[int]:

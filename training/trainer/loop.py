@@ -8,7 +8,6 @@ what was still due after the step it resumes from.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -30,13 +29,14 @@ from training.trainer import (
     model,
     objectives,
     prepare,
+    probe,
     result,
     sharding,
     suites,
 )
 from training.trainer.best import Best
 from training.trainer.checkpoint import Checkpoints
-from training.trainer.data.examples import lengths_of
+from training.trainer.data.examples import Joined, lengths_of
 from training.trainer.data.loader import Loader
 from training.trainer.data.packing import Packs
 from training.trainer.distributed import Ranks
@@ -82,7 +82,12 @@ def train(spec: RunSpec, run_dir: Path, log: EventLog, stop: Stop) -> Result:
         objective.check_fit(net, part)
     exports.check(spec, objective, net)
     run = Run.of(spec, objective, net, rows, device, ranks, log, stop)
-    looked_at = itertools.chain(run.loader.taken(run.max_steps), held_out_rows)
+    is_tight = bool(memory.noted(run_dir))
+    eval_batch_size = max(run.loader.micro_batch_size, 1 if is_tight else EVAL_BATCH_SIZE)
+    probed = probe.Probe.of(run, held_out_rows, eval_batch_size) if spec.probe_steps else None
+    looked_at: Sequence[Any] = Joined(run.loader.taken(run.max_steps), held_out_rows)
+    if probed is not None:
+        looked_at = probed.rows
     resumed = resume_from is not None
     with memory.room_for_steps(spec, run_dir):
         objective.before_training(run.head, looked_at, run_dir, ranks, resumed=resumed)
@@ -98,13 +103,12 @@ def train(spec: RunSpec, run_dir: Path, log: EventLog, stop: Stop) -> Result:
         device=device,
         keep=spec.train.save_total_limit,
     )
-    is_tight = bool(memory.noted(run_dir))
     held_out = HeldOut(
         head=run.head,
         objective=objective,
         rows=held_out_rows,
         questions=questions,
-        batch_size=max(run.loader.micro_batch_size, 1 if is_tight else EVAL_BATCH_SIZE),
+        batch_size=eval_batch_size,
         device=device,
         autocast=run.autocast,
         stop=stop,
@@ -114,6 +118,9 @@ def train(spec: RunSpec, run_dir: Path, log: EventLog, stop: Stop) -> Result:
     )
     log.emit(events.PLAN, max_steps=run.max_steps, steps_per_epoch=run.steps_per_epoch)
     memory.tell(run_dir, log)
+    if probed is not None:
+        with stop.deferred(), memory.room_for_steps(spec, run_dir):
+            return probed.measure(run, held_out, take_step)
     best = Best(spec.train, log)
 
     step = 0

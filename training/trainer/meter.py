@@ -156,7 +156,7 @@ class Meter:
             grad_norm=taken.grad_norm.item(),
             tokens=taken.tokens,
             tokens_per_s=round(speed, 1),
-            samples_per_s=round(self.rows / self.seconds, 2),
+            samples_per_s=round(self.rows / self.seconds, 4),
             memory_mb=round(peak_memory_bytes(self.device) / 2**20, 1),
         )
         self._check_loss(step, loss)

@@ -101,6 +101,7 @@ def load_model(
         if resume_from:
             _load_adapter_weights(model, resume_from)
         model.to(device)
+        _speed_up_adapters(model)
     _leave_unpacked(model)
     if spec.train.gradient_checkpointing:
         base_of(model).activation_checkpointing_enable({"use_reentrant": False})
@@ -308,6 +309,12 @@ def _with_adapter(
     except ValueError as error:
         raise BadSpec(f"lora: {_first_line(error)}") from error
     return wrapped
+
+
+def _speed_up_adapters(model: nn.Module) -> None:
+    from training.trainer import adapted  # brings PEFT
+
+    adapted.speed_up(model)
 
 
 def _load_adapter_weights(model: nn.Module, folder: Path) -> None:

@@ -75,7 +75,7 @@ def preload() -> None:
 
     get_checkpoint_conversion_mapping("llama")  # compiles a thousand patterns, once
     if not torch.cuda.is_available():
-        from training.trainer import loop  # noqa: F401
+        from training.trainer import adapted, loop  # noqa: F401
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         sys.exit("Something has touched CUDA before the run came.")
 
@@ -83,13 +83,14 @@ def preload() -> None:
 @contextlib.contextmanager
 def first_to_go() -> Iterator[None]:
     """While inside, the kernel ends this process before any other when memory runs out."""
-    score = None
-    with contextlib.suppress(OSError):  # not on macOS, nor in every container
+    try:
         score = OOM_SCORE.read_text(encoding="ascii")
         OOM_SCORE.write_text("1000", encoding="ascii")
+    except OSError:  # not on macOS, nor in every container
+        yield
+        return
     yield
-    if score is not None:
-        OOM_SCORE.write_text(score, encoding="ascii")
+    OOM_SCORE.write_text(score, encoding="ascii")
 
 
 def wait_for_order() -> Path | None:
@@ -116,4 +117,4 @@ def wait_for_order() -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    trainer.leave(main())

@@ -48,8 +48,8 @@ class Stop:
     def check(self) -> None:
         """Raises StopRequested where a stop was requested. All ranks call it together."""
         self.on_check()
-        self.requested = self.agree(self.requested)
-        if self.requested:
+        if self.agree(self.requested):  # one that is heard meanwhile is left for the next time
+            self.requested = True
             raise StopRequested
 
     @contextmanager

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.training.preflight.experiments import FULL, make_experiment
-from training.preflight import Experiment, ModelFacts
+from training.preflight import Experiment, ModelFacts, Stack, losses
 from training.preflight.activations import (
-    loss_bytes_per_token,
     numerics_of,
     saved_bytes_per_token,
     working_bytes_per_token,
 )
+from training.preflight.losses import loss_bytes, loss_bytes_per_token
 from training.preflight.shape import Shape, shape_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # optional accelerators that PEFT looks for
@@ -143,9 +145,10 @@ def test_a_layer_computed_again_takes_what_the_profiler_sees(targets: Any, autoc
 
 
 @pytest.mark.parametrize(("dtype", "autocast"), [("bfloat16", False), ("float32", True)])
-def test_the_loss_takes_what_the_profiler_sees(dtype: str, autocast: bool) -> None:
+def test_the_loss_of_transformers_takes_what_the_profiler_sees(dtype: str, autocast: bool) -> None:
     layers, vocab = 2, 8192
     experiment = as_experiment(dtype, ("q_proj",), autocast=autocast, checkpointing=True)
+    experiment = replace(experiment, stack=Stack(loss="transformers"))
     numerics, llama = numerics_of(experiment), shape("llama", vocab_size=vocab)
     predicted = layers * numerics.stream * 256 + loss_bytes_per_token(experiment, llama, numerics)
     measured = peak_per_token(
@@ -157,3 +160,48 @@ def test_the_loss_takes_what_the_profiler_sees(dtype: str, autocast: bool) -> No
         with_loss=True,
     )
     assert predicted == pytest.approx(measured, rel=0.01)
+
+
+def peak_of_our_loss(tokens: int, width: int, vocab: int, dtype: str, *, trained: bool) -> int:
+    """Of the trainer's cross entropy, its inputs not counted."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from training.trainer.cross_entropy import cross_entropy
+
+    kind = getattr(torch, dtype)
+    head = torch.nn.Linear(width, vocab, bias=False, dtype=kind)
+    head.weight.requires_grad_(trained)
+    hidden = torch.zeros(tokens, width, dtype=kind, requires_grad=True)
+    targets = torch.zeros(tokens, dtype=torch.long)
+    gc.collect()  # what goes while it is looked at would count as given back
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        cross_entropy(hidden, head, targets, count_right=False)
+    now = highest = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            highest = max(highest, now)
+    return highest
+
+
+# Of a trained head's single chunk oneDNN turns the logits over in a copy, which no GPU does.
+@pytest.mark.parametrize(("trained", "tokens"), [(False, 200), (False, 1600), (True, 1600)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_our_loss_takes_what_the_profiler_sees(
+    dtype: str, trained: bool, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.trainer import cross_entropy
+
+    assert cross_entropy.CHUNK_LOGITS == losses.CHUNK_LOGITS
+    assert cross_entropy.ROUND_ROWS == losses.ROUND_ROWS
+    for module in (cross_entropy, losses):
+        monkeypatch.setattr(module, "CHUNK_LOGITS", 2**20)  # 512 rows
+    vocab, width = 2048, 256
+    experiment = as_experiment(dtype, None if trained else ("q_proj",))
+    numerics, llama = numerics_of(experiment), shape("llama", vocab_size=vocab)
+    around = loss_bytes_per_token(experiment, llama, numerics) - 2 * width * numerics.stream
+    predicted = loss_bytes(experiment, llama, numerics, tokens) - tokens * around
+    predicted -= tokens * width * numerics.stream  # its input, which was there before
+    measured = peak_of_our_loss(tokens, width, vocab, dtype, trained=trained)
+    assert predicted == pytest.approx(measured, rel=0.05)

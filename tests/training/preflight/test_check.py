@@ -26,7 +26,11 @@ ADDED_KEYS = {
     "bottleneck",
     "total_time_s",
     "total_time_range_s",
+    "time_breakdown_s",
+    "rows",
     "disk_required_mb",
+    "host_memory_required_mb",
+    "download_mb",
     "confidence",
     "fixes",
 }

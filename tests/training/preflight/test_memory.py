@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.training.preflight.experiments import FULL, SOUND, make_experiment
+from tests.training.preflight.experiments import FULL, LLAMA_2_7B, SOUND, make_experiment
 from training.preflight import Experiment, check
 from training.preflight.estimate import estimate
 from training.preflight.hardware import GIB
+from training.preflight.losses import loss_of
 from training.preflight.memory import GROUPED_4BIT_BYTES, MemoryEstimate
 from training.preflight.memory import OPTIMIZERS as MEMORY_OF_OPTIMIZERS
 from training.trainer.spec import OPTIMIZERS
@@ -80,8 +83,11 @@ def test_a_quantized_base_is_loaded_as_it_is() -> None:
     assert eight.weights_bytes == IN_LAYERS + 2 * (N - IN_LAYERS) + 4 * ADAPTER
 
 
+ALL_LOGITS = {"loss": "transformers"}
+
+
 def test_checkpointing_keeps_one_copy_of_the_stream_per_layer() -> None:
-    found = memory(make_experiment(train={"gradient_checkpointing": True}))
+    found = memory(make_experiment(train={"gradient_checkpointing": True}, stack=ALL_LOGITS))
     tokens = 4 * 512
     rotation = 2 * 2 * 128
     loss = 12 * 32000 + 4 * 4096 + 4 + rotation  # and what the last norm keeps
@@ -89,7 +95,7 @@ def test_checkpointing_keeps_one_copy_of_the_stream_per_layer() -> None:
 
 
 def test_without_checkpointing_every_layer_keeps_all_it_needs() -> None:
-    found = memory(make_experiment(recipe=FULL))
+    found = memory(make_experiment(recipe=FULL, stack=ALL_LOGITS))
     tokens = 4 * 512
     norms = 2 * (4096 * 4 + 4 + 4096 * 2)
     attention = 2 * 4 * 4096 + 4 * 32
@@ -101,13 +107,54 @@ def test_without_checkpointing_every_layer_keeps_all_it_needs() -> None:
     assert found.activations_bytes == tokens * (32 * layer + loss)
 
 
+def test_our_loss_holds_a_chunk_of_logits_and_the_gradient_of_the_head() -> None:
+    found = memory(make_experiment(recipe=FULL, train={"gradient_checkpointing": True}))
+    tokens, chunk, head = 4 * 512, 512, 32000 * 4096  # 2**24 logits and less are 512 rows
+    last_norm, rotation = 4096 * 4 + 4 + 4096 * 2, 2 * 2 * 128
+    around = tokens * (last_norm + rotation + 2 * 2 * 4096)  # its input, and the gradient of that
+    at_work = chunk * 32000 * (4 + 2) + 8 * head + chunk * 4096 * 2
+    assert found.activations_bytes == tokens * 2 * 4096 * 32 + around + at_work
+
+
+def test_of_a_frozen_head_our_loss_needs_no_gradient() -> None:
+    tokens, vocab = 4 * 512, 1_000_000  # so many that the loss is higher than any layer
+    wide = LLAMA_2_7B | {"vocab_size": vocab}
+    few = memory(make_experiment(model={"config": wide}, train={"gradient_checkpointing": True}))
+    chunk = 16  # rows, as many as there are whole sixteens of in 2**24 logits
+    loss = 4096 * 4 + 4 + 2 * 2 * 128 + 2 * 2 * 4096
+    at_work = chunk * vocab * (4 + 4 + 2) + chunk * 4096 * 2
+    assert few.activations_bytes >= tokens * (2 * 4096 * 32 + loss) + at_work
+    start = moment(few, "start of the backward pass")
+    assert start <= few.weights_bytes + few.optimizer_bytes + few.activations_bytes
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": {"config": LLAMA_2_7B | {"final_logit_softcapping": 30.0}}},
+        {"lora": {"target_modules": ("q_proj", "lm_head")}},
+        {"resources": {"mixed_precision": "fp16"}},
+        {"train": {"dtype": "float16"}},
+        {"recipe": {"method": "dpo"}},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_head_that_is_not_plain_makes_all_logits_at_once(changed: dict[str, Any]) -> None:
+    assert loss_of(SOUND) == "ours"
+    assert loss_of(make_experiment(**changed)) == "transformers"
+
+
 def test_evaluation_counts_where_rows_are_held_out_and_may_be_the_peak() -> None:
     one_row = {"global_batch_size": 1, "grad_accum": 1, "gradient_checkpointing": True}
-    found = memory(make_experiment(train=one_row))
+    found = memory(make_experiment(train=one_row, stack=ALL_LOGITS))
     # eight rows: logits in 16 bits, in float32, and their log-probabilities
     evaluating = 2 * N + 12 * ADAPTER + 8 * 512 * 32000 * (2 + 4 + 4)
     assert moment(found, "evaluation") == evaluating
-    assert found.peak.name == "evaluation"
+    ours = memory(make_experiment(train=one_row))
+    # eight rows at the activation function of one layer, which is more than a chunk of logits
+    evaluating = 2 * N + 12 * ADAPTER + 8 * 512 * (3 * 2 * 11008 + 2 * 2 * 4096)
+    assert moment(ours, "evaluation") == evaluating
+    assert found.peak.name == ours.peak.name == "evaluation"
     nothing_held_out = memory(make_experiment(train=one_row, dataset={"splits": ("train",)}))
     assert nothing_held_out.peak.name != "evaluation"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers.models.auto import modeling_auto
 
-from tests.training.preflight.experiments import FULL, make_experiment
+from tests.training.preflight.experiments import FULL, LLAMA_2_7B, make_experiment
 from training.preflight import Experiment, check
 from training.preflight.estimate import Estimate, estimate
 from training.preflight.facts import image_tokens
@@ -23,6 +23,7 @@ VIT: dict[str, Any] = {
     "image_size": 224,
     "patch_size": 16,
 }
+ALL_LOGITS = {"loss": "transformers"}
 KINDS = {
     "dpo": "preference",
     "orpo": "preference",
@@ -92,7 +93,8 @@ def test_an_image_of_unknown_size_is_an_ordinary_one() -> None:
 
 def test_pairs_take_the_memory_and_the_time_of_twice_the_rows() -> None:
     pairs = needs(learning("dpo", use_peft=True))
-    twice = needs(make_experiment(train={"gradient_checkpointing": True, "global_batch_size": 16}))
+    settings = {"gradient_checkpointing": True, "global_batch_size": 16}
+    twice = needs(make_experiment(train=settings, stack=ALL_LOGITS))
     assert pairs.memory.activations_bytes == twice.memory.activations_bytes
     ratio = pairs.speed.time_per_step_ms / LORA.speed.time_per_step_ms
     assert 1.7 < ratio < 2.1
@@ -100,7 +102,8 @@ def test_pairs_take_the_memory_and_the_time_of_twice_the_rows() -> None:
 
 def test_answers_to_other_prompts_take_time_but_no_memory() -> None:
     judged = needs(learning("kto", use_peft=True))
-    assert judged.memory.activations_bytes == LORA.memory.activations_bytes
+    once = needs(make_experiment(train={"gradient_checkpointing": True}, stack=ALL_LOGITS))
+    assert judged.memory.activations_bytes == once.memory.activations_bytes
     assert 1.1 < judged.speed.time_per_step_ms / LORA.speed.time_per_step_ms < 1.4
 
 
@@ -114,8 +117,18 @@ def test_an_adapter_needs_the_same_by_whatever_name() -> None:
 
 
 def test_a_classifier_has_no_scores_of_all_tokens() -> None:
-    classifier = needs(learning("text_classification", use_peft=True))
-    assert classifier.memory.activations_bytes < LORA.memory.activations_bytes
+    def activations(method: str, vocab_size: int) -> int:
+        experiment = make_experiment(
+            model={"config": LLAMA_2_7B | {"vocab_size": vocab_size}},
+            recipe={"method": method},
+            train={"gradient_checkpointing": True, "use_peft": method != "lora"},
+        )
+        return needs(experiment).memory.activations_bytes
+
+    few, many = (activations("text_classification", size) for size in (32_000, 5_000_000))
+    assert few == many
+    few, many = (activations("lora", size) for size in (32_000, 5_000_000))
+    assert few < many
 
 
 def test_documents_are_counted_in_blocks() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -18,25 +18,29 @@ from training.preflight import (
     ModelFacts,
     RecipeFacts,
     Resources,
+    Stack,
     TrainSpec,
     check,
 )
 from training.preflight.estimate import estimate
 from training.preflight.families import FAMILIES
 from training.preflight.hardware import known_cards
-from training.trainer.spec import ATTENTION, DTYPES, EXPORTS, OPTIMIZERS
+from training.preflight.losses import LOSSES
+from training.preflight.memory import OPTIMIZERS as MEMORY_OF_OPTIMIZERS
+from training.trainer.spec import ATTENTION, DTYPES, EXPORTS, METHODS, OPTIMIZERS
 
 quick = settings(deadline=None, max_examples=150)
 
 
 def methods() -> st.SearchStrategy[str]:
-    return st.sampled_from(["full", "lora", "qlora"])
+    return st.sampled_from(sorted(set(METHODS) - {"image_classification"}))
 
 
 @st.composite
 def sensible(draw: st.DrawFn) -> Experiment:
     """Any model of a known family with any sensible settings, on one card or the CPU."""
     heads = draw(st.integers(1, 16))
+    targets: list[tuple[str, ...] | str] = ["all-linear", ("q_proj", "v_proj"), ("up_proj",)]
     config = LLAMA_2_7B | {
         "model_type": draw(st.sampled_from(sorted(FAMILIES))),
         "num_hidden_layers": draw(st.integers(1, 80)),
@@ -52,7 +56,7 @@ def sensible(draw: st.DrawFn) -> Experiment:
         dataset=DatasetFacts(
             name="d",
             num_samples=draw(st.integers(1, 10**6)),
-            splits=("train",),
+            splits=draw(st.sampled_from([("train",), ("train", "validation")])),
             integrity_checked=True,
             integrity_passed=True,
         ),
@@ -62,16 +66,38 @@ def sensible(draw: st.DrawFn) -> Experiment:
             global_batch_size=micro_batch * accumulation,
             grad_accum=accumulation,
             max_length=draw(st.integers(2, 8192)),
-            dtype=draw(st.sampled_from(["float32", "bfloat16"])),
+            dtype=draw(st.sampled_from(DTYPES)),
+            optim=draw(st.sampled_from(OPTIMIZERS)),
             gradient_checkpointing=draw(st.booleans()),
             attn_implementation=draw(st.sampled_from(["sdpa", "eager"])),
+            torch_compile=draw(st.booleans()),
+            use_liger_kernel=draw(st.booleans()),
+            use_peft=draw(st.booleans()),
         ),
-        lora=LoraSpec(r=draw(st.integers(1, 256))),
+        lora=LoraSpec(
+            r=draw(st.integers(1, 256)),
+            target_modules=draw(st.sampled_from(targets)),
+            lora_dropout=draw(st.sampled_from([0.0, 0.1])),
+            use_dora=draw(st.booleans()),
+        ),
         resources=Resources(
             gpus=draw(st.integers(0, 1)),
             gpu_type="b200",
-            mixed_precision=draw(st.sampled_from(["no", "bf16"])),
+            mixed_precision=draw(st.sampled_from(["no", "bf16", "fp16"])),
         ),
+    )
+
+
+def stacks() -> st.SearchStrategy[Stack]:
+    """Other software than ours."""
+    truths = [one.name for one in fields(Stack) if one.type == "bool"]
+    return st.builds(
+        Stack,
+        loss=st.sampled_from(sorted(LOSSES)),
+        optim=st.none() | st.sampled_from(sorted(MEMORY_OF_OPTIMIZERS)),
+        adapter_bytes=st.sampled_from([2, 4]),
+        prepares_4bit=st.sampled_from(["all", "norms", "none"]),
+        **{name: st.booleans() for name in truths},
     )
 
 
@@ -103,6 +129,14 @@ def test_more_tokens_never_need_less(experiment: Experiment, more: int) -> None:
 
 
 @quick
+@given(sensible(), stacks(), st.integers(1, 4096))
+def test_nor_do_they_with_other_software(experiment: Experiment, stack: Stack, more: int) -> None:
+    short = replace(experiment, stack=stack)
+    train = replace(experiment.train, max_length=experiment.train.max_length + more)
+    never_less(short, replace(short, train=train))
+
+
+@quick
 @given(sensible(), st.integers(1, 16))
 def test_a_larger_micro_batch_never_needs_less(experiment: Experiment, more: int) -> None:
     batch = experiment.train.global_batch_size + more * experiment.train.grad_accum
@@ -119,7 +153,10 @@ def test_a_higher_rank_never_needs_less(experiment: Experiment, more: int) -> No
 
 @quick
 @given(
-    sensible(), st.sampled_from(["zero1", "zero2", "zero3"]), st.integers(2, 64), st.integers(1, 64)
+    sensible(),
+    st.sampled_from(["zero1", "zero2", "zero3", "fsdp"]),
+    st.integers(2, 64),
+    st.integers(1, 64),
 )
 def test_more_cards_that_share_never_need_more_memory(
     experiment: Experiment, strategy: str, gpus: int, more: int
@@ -192,8 +229,8 @@ configs = st.dictionaries(
 )
 
 
-def anything(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.builds(kind, **fields)
+def anything(kind: type[Any], **parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **parts)
 
 
 models = anything(

@@ -6,8 +6,9 @@ import pytest
 
 from tests.training.preflight.experiments import FULL, LLAMA_2_7B, SOUND, make_experiment
 from training.preflight import ModelFacts, check
+from training.preflight.batches import mean_row_tokens, padded_row_tokens
 from training.preflight.shape import shape_of
-from training.preflight.speed import flops_per_token, mean_row_tokens, padded_row_tokens
+from training.preflight.speed import flops_per_token
 
 IN_LAYERS = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
 HEAD = 32000 * 4096

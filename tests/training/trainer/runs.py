@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from tests.training.trainer import nursery
 from training.trainer import events
 
 PATIENCE_S = 120.0
@@ -36,28 +40,110 @@ def write_run(run_dir: Path, base_model: Path, rows: Path, /, **settings: Any) -
     return run_dir
 
 
+class Process(Protocol):
+    """A process as `subprocess.Popen` has it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Born:
+    """A process that the `nursery` has forked."""
+
+    def __init__(self, module: str, *arguments: str, environment: dict[str, str], log: Path):
+        start = {"start": module, "arguments": arguments, "environment": environment}
+        self.pid: int = _nursery()({**start, "log": str(log)})["pid"]
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = _nursery()({"pid": self.pid})["returncode"]
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = time.monotonic() + (PATIENCE_S if timeout is None else timeout)
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired([str(self.pid)], deadline)
+            time.sleep(0.005)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _nursery() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Asks the nursery, which goes when this process does."""
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(
+        [sys.executable, "-m", nursery.__name__, str(theirs.fileno())],
+        stdin=subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()],
+        env={**os.environ, **nursery.ENVIRONMENT, "TRAINYARD_PARENT_PID": str(os.getpid())},
+    )
+    theirs.close()
+    lines = ours.makefile("rw", encoding="utf-8")
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        lines.write(json.dumps(request) + "\n")
+        lines.flush()
+        answer = lines.readline()
+        assert answer, f"the nursery is gone: {process.wait()}"
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    return ask
+
+
+def start(
+    module: str, *arguments: str, log: Path, environment: dict[str, str], cold: bool = False
+) -> Process:
+    """``python -m module ARGUMENTS``, all it says in ``log``. It has imported torch already, unless
+    ``cold``."""
+    if not cold and sys.platform == "linux":
+        return Born(module, *arguments, environment=environment, log=log)
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=output,
+            stderr=output,
+            env={**environment, "TRAINYARD_PARENT_PID": str(os.getpid())},
+        )
+
+
 @contextlib.contextmanager
-def trainer(run_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+def trainer(run_dir: Path, *, cold: bool = False) -> Iterator[Process]:
     """The process, its log in log.txt; killed on the way out if it still runs."""
-    command = [sys.executable, "-m", "training.trainer", str(run_dir)]
-    environment = {**os.environ, "TRAINYARD_PARENT_PID": str(os.getpid())}
-    with (
-        open(run_dir / "log.txt", "ab") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.kill()
+    process = start(
+        "training.trainer",
+        str(run_dir),
+        log=run_dir / "log.txt",
+        environment=dict(os.environ),
+        cold=cold,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
-def finish(run_dir: Path) -> int:
+def finish(run_dir: Path, *, cold: bool = False) -> int:
     """Let the trainer run to its end; its exit code."""
-    with trainer(run_dir) as process:
+    with trainer(run_dir, cold=cold) as process:
         return process.wait(PATIENCE_S)
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_until(condition: Callable[[], bool], process: Process) -> None:
     """Look as often as possible: the moments to catch are short."""
     deadline = time.monotonic() + PATIENCE_S
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,8 @@ def test_which_is_best_depends_on_the_metric(
         30: {"eval_loss": 2.0, "eval_token_accuracy": 0.7},
         40: {"eval_loss": 2.0, "eval_token_accuracy": 0.7},
     }
+    if "greater_is_better" not in wanted:
+        told = {5: {"eval_loss": math.nan, "eval_token_accuracy": math.nan}, **told}
     with contextlib.closing(EventLog(tmp_path)) as log:
         found = Best(train, log)
         for step, numbers in told.items():

@@ -75,3 +75,20 @@ def test_autocast_and_16_bits_come_close() -> None:
     loss, _ = cross_entropy(hidden, head, targets, count_right=False)
     torch.testing.assert_close(loss, expected, rtol=1e-2, atol=0)
     assert gradients(loss, hidden, head)[0].dtype == torch.bfloat16
+
+
+def test_gradients_in_16_bits_do_not_lose_what_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many chunks, each of which adds little."""
+    monkeypatch.setattr(module, "CHUNK_LOGITS", 16 * VOCABULARY)
+    torch.manual_seed(0)
+    head = nn.Linear(12, VOCABULARY, bias=False).to(torch.bfloat16)
+    hidden = torch.ones(16 * 600, 12, dtype=torch.bfloat16)
+    targets = torch.zeros(len(hidden), dtype=torch.int64)
+    loss, _ = cross_entropy(hidden, head, targets, count_right=False)
+    (found,) = torch.autograd.grad(loss, [head.weight])
+    exact = head.weight.detach().double().requires_grad_()
+    logits = hidden.double() @ exact.T
+    expected = torch.autograd.grad(
+        nn.functional.cross_entropy(logits, targets, reduction="sum"), [exact]
+    )[0]
+    assert (found.double() - expected).abs().max() < 0.02 * expected.abs().max()

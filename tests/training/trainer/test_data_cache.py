@@ -20,7 +20,7 @@ import pytest
 
 from tests.training.trainer import runs, tiny
 from training.trainer.data import load
-from training.trainer.data.cache import Tally, TokenCache
+from training.trainer.data.cache import Kept, Tally, TokenCache
 from training.trainer.data.examples import Examples
 from training.trainer.data.files import RowFiles
 from training.trainer.data.rows import Flat, Rows
@@ -217,10 +217,10 @@ def test_rows_that_cannot_be_read_any_more_are_made_again(
 
 
 def flat(tokens: int) -> Flat:
-    return Flat(np.zeros(tokens, np.int32), np.ones(tokens, np.bool_), np.array([0, tokens]))
+    return Flat.of([Row(np.zeros(tokens, np.int32), np.ones(tokens, np.bool_))])
 
 
-def put(cache: TokenCache, key: str, tokens: int = 20_000) -> Examples[Row]:
+def put(cache: TokenCache, key: str, tokens: int = 20_000) -> Kept:
     return cache.get(key, lambda _: iter([flat(tokens)]), needs_bytes=0)
 
 
@@ -308,6 +308,7 @@ def test_rows_on_disk_are_not_in_memory(tmp_path: Path) -> None:
         np.arange(1000 * 1000, dtype=np.int32),
         np.ones(1000 * 1000, np.bool_),
         np.arange(1001) * 1000,
+        np.zeros(1000, np.int32),
     )
     cache.get("large", lambda _: (part for _ in range(many // 1000)), needs_bytes=0)
     script = (

@@ -182,6 +182,7 @@ def test_a_setting_that_cannot_be_is_named(make_run: Callable[..., Path]) -> Non
         (BadSpec("x"), "bad_settings"),
         (MemoryError(), "host_memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "host_memory"),
+        (RuntimeError("std::bad_alloc"), "host_memory"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), "out_of_memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
         (ZeroDivisionError("oops"), "bug"),

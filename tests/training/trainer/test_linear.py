@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from training.trainer import linear
+from training.trainer import adapted, linear
 
 
 class Net(nn.Module):
@@ -24,7 +24,7 @@ class Net(nn.Module):
         return output
 
 
-def adapted(**settings: Any) -> Any:
+def with_adapter(**settings: Any) -> Any:
     """With an adapter that does something: PEFT's begins as nothing."""
     torch.manual_seed(1)
     config = {"target_modules": ["first", "second"], "r": 4, "lora_alpha": 12} | settings
@@ -33,6 +33,11 @@ def adapted(**settings: Any) -> Any:
         if "lora_B" in name:
             nn.init.normal_(parameter)
     return model
+
+
+def speed_up(model: nn.Module) -> None:
+    adapted.speed_up(model)
+    linear.speed_up(model)
 
 
 def outcome(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -49,7 +54,7 @@ def outcome(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def assert_alike(model: nn.Module, shape: tuple[int, ...] = (2, 5, 24)) -> None:
     faster = copy.deepcopy(model)
-    linear.speed_up(faster)
+    speed_up(faster)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(3))
     expected, found = outcome(model, x), outcome(faster, x)
     assert found.keys() == expected.keys()
@@ -75,13 +80,13 @@ def test_a_layer_gives_the_same_output_and_gradients(shape: tuple[int, ...]) -> 
 def test_an_adapter_gives_the_same_output_and_gradients(settings: dict[str, Any]) -> None:
     if "lora_bias" in settings:
         settings |= {"target_modules": ["second"]}  # PEFT wants a bias beside it
-    assert_alike(adapted(**settings))
+    assert_alike(with_adapter(**settings))
 
 
 def test_an_adapter_that_is_off_or_merged_is_left_to_peft() -> None:
-    model = adapted()
+    model = with_adapter()
     plain = copy.deepcopy(model)
-    linear.speed_up(model)
+    speed_up(model)
     x = torch.randn(3, 24)
     with model.disable_adapter(), plain.disable_adapter():
         torch.testing.assert_close(model(x), plain(x))
@@ -101,18 +106,19 @@ def test_the_faster_layers_are_those_at_work(monkeypatch: pytest.MonkeyPatch) ->
         calls.append(1)
         return product(input, weight)
 
-    monkeypatch.setattr(linear, "product", counted)
-    for model, products in ((Net(), 5), (adapted(), 3)):
-        linear.speed_up(model)
+    for module in (linear, adapted):
+        monkeypatch.setattr(module, "product", counted)
+    for model, products in ((Net(), 5), (with_adapter(), 3)):
+        speed_up(model)
         calls.clear()
         model(torch.randn(3, 24)).sum().backward()
         assert len(calls) == products  # two forward; back: inputs but the first, trained weights
 
 
 def test_autocast_is_heeded() -> None:
-    for model in (Net(), adapted()):
+    for model in (Net(), with_adapter()):
         expected = copy.deepcopy(model)
-        linear.speed_up(model)
+        speed_up(model)
         x = torch.randn(3, 24)
         with torch.autocast("cpu", torch.bfloat16):
             found, theirs = model(x), expected(x)
@@ -121,8 +127,8 @@ def test_autocast_is_heeded() -> None:
 
 
 def test_what_is_saved_stays_the_same() -> None:
-    model = adapted()
+    model = with_adapter()
     before = list(model.state_dict())
-    linear.speed_up(model)
+    speed_up(model)
     assert list(model.state_dict()) == before
-    assert isinstance(model.base_model.model.first, linear.Adapted)
+    assert isinstance(model.base_model.model.first, adapted.Adapted)

@@ -143,19 +143,13 @@ def test_a_pack_counts_as_one_example() -> None:
     assert unpacked([packs[0], rows[0]]) == [rows[1], rows[2], rows[0]]
 
 
-def test_a_run_with_packs_learns_and_goes_on_exactly(make_run: Callable[..., Path]) -> None:
+def test_a_run_with_packs_learns(make_run: Callable[..., Path]) -> None:
     train = {"packing": True, "max_length": 64, "global_batch_size": 2, "learning_rate": 3e-3}
     train |= {"max_steps": 40, "checkpoint_interval": 15}
-    whole, killed = (make_run(name, train=train) for name in ("packs", "packs-killed"))
-    assert runs.finish(whole) == 0, (whole / "log.txt").read_text()
-    steps = runs.said(whole, events.STEP)
+    run_dir = make_run("packs", train=train)
+    assert runs.finish(run_dir) == 0, (run_dir / "log.txt").read_text()
+    steps = runs.said(run_dir, events.STEP)
     full = [step["tokens"] for step in steps if 115 < step["tokens"] <= 128]
     assert len(full) >= 30  # one pack has room left, the others hardly
-    found = runs.losses(whole)
+    found = runs.losses(run_dir)
     assert found[40] < 0.5 * found[1]
-
-    with runs.trainer(killed) as process:
-        runs.wait_until(lambda: runs.last_step(killed) >= 20, process)
-        process.kill()
-    assert runs.finish(killed) == 0
-    assert runs.losses(killed) == found

@@ -16,9 +16,8 @@ from training.trainer.data.load import load_blocks
 from training.trainer.data.tokens import Row
 from training.trainer.failures import BadData
 from training.trainer.objectives.classification import open_image
-from training.trainer.spec import BadSpec, RunSpec, TrainSpec
+from training.trainer.spec import BadSpec, RunSpec
 
-TRAIN = TrainSpec(max_length=40)
 USER = {"role": "user", "content": "2 plus 3"}
 
 
@@ -29,6 +28,11 @@ def said(content: str) -> dict[str, str]:
 def text_of(row: Row, tokenizer: Any) -> tuple[str, str]:
     """What does not carry loss, and what does."""
     return tokenizer.decode(row.ids[~row.loss]), tokenizer.decode(row.ids[row.loss])
+
+
+def load_40(load: Any, file: Path, tokenizer: Any) -> Any:
+    """With rows of up to 40 tokens."""
+    return load(RowFiles((str(file),)), tokenizer, make_spec("dpo", max_length=40))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,9 @@ def test_pairs_of_every_form(
     row: dict[str, Any], prompt: str, tokenizer: Any, tmp_path: Path
 ) -> None:
     file = tiny.write_rows(tmp_path / "train.jsonl", [row])
-    (pair,) = preferences.load_pairs(RowFiles((str(file),)), tokenizer, TRAIN).rows
+    (pair,) = preferences.load_pairs(
+        RowFiles((str(file),)), tokenizer, make_spec("dpo", max_length=40)
+    ).rows
     assert text_of(pair.first, tokenizer)[0] == text_of(pair.second, tokenizer)[0] == prompt
     assert text_of(pair.first, tokenizer)[1].split("<eos>")[0].strip() == "5"
     assert text_of(pair.second, tokenizer)[1].split("<eos>")[0].strip() == "6"
@@ -67,7 +73,9 @@ def test_pairs_are_cut_and_dropped_like_rows(tokenizer: Any, tmp_path: Path) -> 
         {"prompt": "1" * 100, "chosen": " 5", "rejected": " 6"},
     ]
     file = tiny.write_rows(tmp_path / "train.jsonl", rows)
-    loaded = preferences.load_pairs(RowFiles((str(file),)), tokenizer, TRAIN)
+    loaded = preferences.load_pairs(
+        RowFiles((str(file),)), tokenizer, make_spec("dpo", max_length=40)
+    )
     assert (len(loaded.rows), loaded.truncated, loaded.dropped) == (1, 1, 1)
     assert loaded.rows[0].second.length == 40
 
@@ -86,7 +94,7 @@ def test_pairs_that_cannot_be_are_refused(
 ) -> None:
     file = tiny.write_rows(tmp_path / "train.jsonl", [row])
     with pytest.raises(BadData, match=words):
-        preferences.load_pairs(RowFiles((str(file),)), tokenizer, TRAIN)
+        load_40(preferences.load_pairs, file, tokenizer)
 
 
 def test_judged_rows_stand_beside_the_answer_of_another(tokenizer: Any, tmp_path: Path) -> None:
@@ -96,7 +104,9 @@ def test_judged_rows_stand_beside_the_answer_of_another(tokenizer: Any, tmp_path
         {"prompt": "4 plus 4 is", "completion": " 8", "label": True},
     ]
     file = tiny.write_rows(tmp_path / "train.jsonl", rows)
-    pairs = preferences.load_judged(RowFiles((str(file),)), tokenizer, TRAIN).rows
+    pairs = preferences.load_judged(
+        RowFiles((str(file),)), tokenizer, make_spec("kto", max_length=40)
+    ).rows
     assert [pair.desirable for pair in pairs] == [True, True, False]
     assert [text_of(pair.first, tokenizer) for pair in pairs] == [
         ("1 plus 1 is", " 2<eos>"),
@@ -112,7 +122,9 @@ def test_judged_rows_stand_beside_the_answer_of_another(tokenizer: Any, tmp_path
 
 def test_a_pair_is_two_judged_rows(tokenizer: Any, tmp_path: Path) -> None:
     file = tiny.write_rows(tmp_path / "train.jsonl", styles.preferences()[:5])
-    pairs = preferences.load_judged(RowFiles((str(file),)), tokenizer, TRAIN).rows
+    pairs = preferences.load_judged(
+        RowFiles((str(file),)), tokenizer, make_spec("kto", max_length=40)
+    ).rows
     assert [pair.desirable for pair in pairs] == [True] * 5 + [False] * 5
 
 
@@ -130,7 +142,7 @@ def test_documents_lie_one_behind_the_other(tokenizer: Any, tmp_path: Path) -> N
 
 def test_labels_are_numbered_in_their_order() -> None:
     def names(*labels: str | int) -> list[str]:
-        return labelled.names_of(labelled.Labelled("here", "text", label) for label in labels)
+        return labelled.names_of(labels)
 
     assert names("b", "a", "b") == ["a", "b"]
     assert names(10, 9, 2) == ["2", "9", "10"]
@@ -141,13 +153,14 @@ def test_labels_are_numbered_in_their_order() -> None:
 def test_texts_are_cut_with_their_label(tokenizer: Any, tmp_path: Path) -> None:
     rows = [{"text": "1 plus 1 is 2", "label": 1}, {"text": "1" * 99, "label": 0}]
     file = tiny.write_rows(tmp_path / "train.jsonl", rows)
-    read = list(labelled.read_texts(RowFiles((str(file),))))
-    loaded = labelled.load_texts(read, {"0": 0, "1": 1}, tokenizer, 40)
+    spec = make_spec("text_classification", max_length=40)
+    kept = labelled.load_texts(RowFiles((str(file),)), tokenizer, spec)
+    loaded = labelled.numbered(kept, {"0": 0, "1": 1})
     assert [row.label for row in loaded.rows] == [1, 0]
     assert tokenizer.decode(loaded.rows[0].ids) == "1 plus 1 is 2"
     assert (loaded.rows[1].length, loaded.truncated) == (40, 1)
     with pytest.raises(BadData, match=r"line 2: the label 0 is not among .*\(1\)"):
-        labelled.load_texts(read, {"1": 0}, tokenizer, 40)
+        labelled.numbered(kept, {"1": 0})
 
 
 def test_images_come_from_folders_and_from_rows(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ ENDLESS = {"max_steps": 1_000_000, "checkpoint_interval": 1_000_000}
 
 def test_a_stop_before_the_first_step_ends_it_at_once(make_run: Callable[..., Path]) -> None:
     run_dir = make_run("early", train=ENDLESS)
-    with runs.trainer(run_dir) as process:
+    with runs.trainer(run_dir, cold=True) as process:
         runs.wait_until(lambda: "Loading PyTorch" in (run_dir / "log.txt").read_text(), process)
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -121,6 +121,20 @@ def test_the_second_trainer_leaves_the_first_ones_files_alone(tmp_path: Path) ->
     assert "Another trainer is at work" in done.stderr
     assert Result.read(tmp_path) == Result(outcome=STOPPED, step=7)
     assert not (tmp_path / events.FILE_NAME).exists()
+
+
+def test_a_stop_that_is_heard_while_the_ranks_agree_is_not_lost() -> None:
+    """Which takes much of the time: they wait for each other there."""
+    stop = Stop()
+
+    def agree(requested: bool) -> bool:
+        stop.requested = True  # as the signal's handler does it
+        return requested
+
+    stop.agree = agree
+    stop.check()
+    with pytest.raises(StopRequested):
+        stop.check()
 
 
 def test_a_stop_waits_where_steps_are_taken() -> None:

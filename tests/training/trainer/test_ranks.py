@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.trainer import runs
+from tests.training.trainer import runs, several
 from training.trainer import events
 
 TRAIN = {
@@ -53,10 +51,12 @@ def train_together(run_dirs: Sequence[Path], *, ranks: int) -> None:
             }
             if ranks == 1:
                 del environment["RANK"]
-            command = [sys.executable, "-m", "tests.training.trainer.several", *map(str, run_dirs)]
-            log = stack.enter_context(open(run_dirs[0] / f"log-{rank}.txt", "wb"))
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-            stack.enter_context(process)
+            process = runs.start(
+                several.__name__,
+                *map(str, run_dirs),
+                log=run_dirs[0] / f"log-{rank}.txt",
+                environment=environment,
+            )
             stack.callback(process.kill)
             processes.append(process)
         for rank, process in enumerate(processes):

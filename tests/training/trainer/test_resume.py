@@ -7,11 +7,12 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.training.trainer import runs
+from tests.training.trainer import runs, tiny
 from training.trainer import events
 from training.trainer.result import STOPPED, Result
 
@@ -125,6 +126,45 @@ def test_an_adapter_with_dropout_goes_on_exactly(
     assert runs.finish(run_dir) == 0, (run_dir / "log.txt").read_text()
     assert runs.losses(run_dir) == runs.losses(lora_run), moment
     assert runs.weights_hash(run_dir) == runs.weights_hash(lora_run), moment
+
+
+@pytest.fixture(scope="module")
+def of_all_lengths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [{"prompt": f"{i} plus", "completion": " is" * (i % 17 + 1)} for i in range(90)]
+    return tiny.write_rows(tmp_path_factory.mktemp("lengths") / "train.jsonl", rows)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"group_by_length": True}, {"packing": True}, {"group_by_length": True, "packing": True}],
+    ids=" ".join,
+)
+def test_however_rows_come_together_a_run_goes_on_exactly(
+    make_run: Callable[..., Path], of_all_lengths: Path, how: dict[str, bool]
+) -> None:
+    """Through several epochs, killed in one and stopped in another."""
+    batch = 2 if "packing" in how else 8
+    train = {"max_steps": 50, "checkpoint_interval": 15, "learning_rate": 3e-3, "max_length": 64}
+    settings = {
+        "dataset": {"train": [str(of_all_lengths)], "validation": []},
+        "train": {**train, "global_batch_size": batch, "grad_accum": 2, **how},
+    }
+    undisturbed, run_dir = (make_run(name, **settings) for name in ("undisturbed", "disturbed"))
+    assert runs.finish(undisturbed) == 0, (undisturbed / "log.txt").read_text()
+    assert len({line["tokens"] for line in runs.said(undisturbed, events.STEP)}) > 5
+    moments = random.randint(16, 29), random.randint(31, 44)
+    for moment, number in zip(moments, (signal.SIGKILL, signal.SIGTERM), strict=True):
+        with runs.trainer(run_dir) as process:
+            runs.wait_until(partial(has_come_to, run_dir, moment), process)
+            process.send_signal(number)
+            process.wait(runs.PATIENCE_S)
+    assert runs.finish(run_dir) == 0, (run_dir / "log.txt").read_text()
+    assert runs.losses(run_dir) == runs.losses(undisturbed), moments
+    assert runs.weights_hash(run_dir) == runs.weights_hash(undisturbed), moments
+
+
+def has_come_to(run_dir: Path, step: int) -> bool:
+    return runs.last_step(run_dir) >= step
 
 
 def test_a_finished_run_started_again_changes_nothing(battered: Battered, full_run: Path) -> None:

@@ -137,9 +137,9 @@ from peft import PeftModel
 from PIL import Image
 from transformers import (AutoImageProcessor, AutoModelForImageClassification,
     AutoModelForSequenceClassification, AutoTokenizer)
-kind, base, *folders = sys.argv[1:]
-auto = AutoModelForSequenceClassification if kind == "text" else AutoModelForImageClassification
-for folder in map(Path, folders):
+for kind, base, folder in json.loads(sys.argv[1]):
+    folder = Path(folder)
+    auto = AutoModelForSequenceClassification if kind == "text" else AutoModelForImageClassification
     if (folder / "adapter_config.json").exists():
         labels = json.loads((folder / "id2label.json").read_text())
         settings = {"id2label": labels, "num_labels": len(labels)}
@@ -148,7 +148,6 @@ for folder in map(Path, folders):
     else:
         model = auto.from_pretrained(folder)
         labels = {str(number): label for number, label in model.config.id2label.items()}
-    said = []
     if kind == "text":
         tokenizer = AutoTokenizer.from_pretrained(folder)
         inputs = [tokenizer(t, return_tensors="pt") for t in ("9 plus 9 is 18", "1 plus 0 is 1")]
@@ -160,19 +159,21 @@ for folder in map(Path, folders):
 """
 
 
-@pytest.mark.parametrize(("kind", "answer"), [("text", "large small"), ("image", "green blue")])
 def test_classifiers_load_in_a_plain_process_and_name_the_labels(
-    kind: str, answer: str, finished: Callable[[str], Path]
+    finished: Callable[[str], Path],
 ) -> None:
-    full, lora = finished(kind), finished(f"{kind}-lora")
-    base = json.loads((lora / "run.json").read_text())["base_model"]["path"]
-    folders = [
-        full / "exports" / "safetensors",
-        lora / "exports" / "safetensors",
-        lora / "checkpoints" / "step-000030",
-    ]
+    wanted = []
+    for kind in ("text", "image"):
+        full, lora = finished(kind), finished(f"{kind}-lora")
+        base = json.loads((lora / "run.json").read_text())["base_model"]["path"]
+        folders = [
+            full / "exports" / "safetensors",
+            lora / "exports" / "safetensors",
+            lora / "checkpoints" / "step-000030",
+        ]
+        wanted += [(kind, base, str(folder)) for folder in folders]
     process = subprocess.run(
-        [sys.executable, "-c", LOAD, kind, base, *map(str, folders)],
+        [sys.executable, "-c", LOAD, json.dumps(wanted)],
         capture_output=True,
         text=True,
         cwd=full,
@@ -180,7 +181,7 @@ def test_classifiers_load_in_a_plain_process_and_name_the_labels(
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.splitlines() == [answer] * 3
+    assert process.stdout.splitlines() == ["large small"] * 3 + ["green blue"] * 3
 
 
 def has_reached(run_dir: Path, step: int) -> bool:

@@ -1,7 +1,7 @@
-"""``python -m tests.training.trainer.with_trl RUN_DIR``: the run of RUN_DIR by TRL's SFTTrainer.
+"""``python -m tests.training.trainer.with_trl RUN_DIR ...``: these runs by TRL's SFTTrainer.
 
-The same rows step by step; prints the losses as JSON. A process of its own: TRL changes what
-Transformers does, and warns.
+The same rows step by step; prints the losses of each run as a line of JSON. A process of its own:
+TRL changes what Transformers does, and warns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class InOrder(SFTTrainer):
         return loss
 
 
-def main(run_dir: Path) -> None:
+def losses_of(run_dir: Path) -> list[float]:
     spec = RunSpec.read(run_dir)
     train = spec.train
     assert train.max_steps is not None
@@ -81,8 +81,9 @@ def main(run_dir: Path) -> None:
     trainer.train()
     size = train.grad_accum
     steps = [trainer.seen[start : start + size] for start in range(0, len(trainer.seen), size)]
-    sys.stdout.write(json.dumps([sum(step) for step in steps]) + "\n")
+    return [sum(step) for step in steps]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    told = [json.dumps(losses_of(Path(folder))) for folder in sys.argv[1:]]
+    sys.stdout.write("\n".join(["", *told]))

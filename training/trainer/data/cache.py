@@ -15,15 +15,13 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from training.trainer import durable
 from training.trainer.data import rows as rows_module
-from training.trainer.data.examples import Examples
-from training.trainer.data.rows import Flat
-from training.trainer.data.tokens import Row
+from training.trainer.data.rows import Flat, Rows
 
 ROWS = "rows.arrow"
 FACTS = "facts.json"
@@ -36,11 +34,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Tally:
-    """What becomes of the rows, counted while they are made; `_fill` finds the highest token."""
+    """What becomes of the rows, counted while they are made; `_fill` finds the highest token.
+    ``labels`` are what the labels of the rows stand for, each with the row where it stood first."""
 
     truncated: int = 0
     dropped: int = 0
     highest: int = 0
+    labels: list[tuple[str | int, str]] = field(default_factory=list)
+
+
+class Kept(NamedTuple):
+    rows: Rows
+    tally: Tally
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,7 @@ class TokenCache:
     folder: Path
     limit_bytes: float
 
-    def get(
-        self, key: str, make: Callable[[Tally], Iterable[Flat]], *, needs_bytes: int
-    ) -> Examples[Row]:
+    def get(self, key: str, make: Callable[[Tally], Iterable[Flat]], *, needs_bytes: int) -> Kept:
         """The rows kept under ``key``; where there are none, those that ``make`` yields. Raises
         DiskFull, and whatever ``make`` raises."""
         place = self.folder / key
@@ -127,15 +130,14 @@ def _fill(place: Path, make: Callable[[Tally], Iterable[Flat]], needs_bytes: int
         (half / FACTS).write_text(json.dumps(vars(tally)), encoding="utf-8")
 
 
-def _open(place: Path) -> Examples[Row] | None:
+def _open(place: Path) -> Kept | None:
     """None where nothing is kept there that can be read."""
     try:
-        facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
-        rows = rows_module.read(place / ROWS, highest=facts["highest"])
-        return Examples(rows, facts["truncated"], facts["dropped"])
+        tally = Tally(**json.loads((place / FACTS).read_text(encoding="utf-8")))
+        return Kept(rows_module.read(place / ROWS, highest=tally.highest), tally)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, TypeError) as error:
         logger.warning("%s cannot be read and is made again (%s).", place, error)
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from training.trainer.data.examples import Examples
+from training.trainer.data.cache import Kept
+from training.trainer.data.examples import Examples, MadeWhenAsked
 from training.trainer.data.files import RowFiles, bad_row
+from training.trainer.data.load import Chunk, load
 from training.trainer.data.read import Source, of_kinds, read_sources
+from training.trainer.data.rows import Flat, Rows
+from training.trainer.data.tokens import Row
 from training.trainer.failures import BadData
-from training.trainer.spec import METHODS
+from training.trainer.spec import METHODS, RunSpec
 
-ROWS_AT_ONCE = 1000  # tokenized in one call
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
@@ -43,6 +45,18 @@ class LabelledImage:
     weight: int = 1
 
 
+class LabelledTexts(MadeWhenAsked[LabelledText]):
+    """``numbers`` are those of the labels, by what `rows.Rows` has for them."""
+
+    def __init__(self, rows: Rows, numbers: Sequence[int]) -> None:
+        self.rows = rows
+        self.lengths = rows.lengths
+        self._numbers = numbers
+
+    def made(self, index: int) -> LabelledText:
+        return LabelledText(self.rows[index].ids, self._numbers[self.rows.labels[index]])
+
+
 class Labelled(NamedTuple):
     """A row before its label has a number: ``what`` is its text, or the path of its image."""
 
@@ -51,32 +65,64 @@ class Labelled(NamedTuple):
     label: str | int
 
 
-def load_texts(
-    rows: Sequence[Labelled], ids: dict[str, int], tokenizer: Any, max_length: int
-) -> Examples[LabelledText]:
-    """Cut to ``max_length`` tokens, those that the tokenizer adds by itself included."""
-    texts = []
-    truncated = 0
-    remaining = iter(rows)
-    while chunk := list(itertools.islice(remaining, ROWS_AT_ONCE)):
-        encoded = tokenizer([row.what for row in chunk], return_attention_mask=False, verbose=False)
-        shortened = tokenizer(
-            [row.what for row in chunk],
-            truncation=True,
-            max_length=max_length,
+@dataclass(frozen=True)
+class TextCutter:
+    """Tokenizes texts and cuts them to ``max_length`` tokens, those that the tokenizer adds by
+    itself included."""
+
+    tokenizer: Any
+    max_length: int
+
+    @property
+    def settings(self) -> list[Any]:
+        return ["labelled", self.max_length]
+
+    def __call__(self, read: list[Labelled]) -> Chunk:
+        encoded = self._encode(read)
+        long = [at for at, ids in enumerate(encoded) if len(ids) > self.max_length]
+        if long:
+            cut = self._encode(
+                [read[at] for at in long], truncation=True, max_length=self.max_length
+            )
+            for at, ids in zip(long, cut, strict=True):
+                encoded[at] = ids
+        numbers: dict[str | int, int] = {}
+        labels: list[tuple[str | int, str]] = []
+        rows: list[Row] = []
+        of_rows: list[int] = []
+        for labelled, ids in zip(read, encoded, strict=True):
+            if labelled.label not in numbers:
+                numbers[labelled.label] = len(numbers)
+                labels.append((labelled.label, labelled.where))
+            if ids:
+                rows.append(Row(np.array(ids, np.int32), np.zeros(len(ids), np.bool_)))
+                of_rows.append(numbers[labelled.label])
+        return Chunk(Flat.of(rows, of_rows), len(long), len(read) - len(rows), labels)
+
+    def _encode(self, read: list[Labelled], **settings: Any) -> list[list[int]]:
+        encoded = self.tokenizer(
+            [row.what for row in read],
             return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+            **settings,
         )
-        for row, whole, cut in zip(
-            chunk, encoded["input_ids"], shortened["input_ids"], strict=True
-        ):
-            truncated += len(cut) < len(whole)
-            texts.append(LabelledText(np.array(cut, np.int32), number_of(row, ids)))
-    usable = [text for text in texts if text.length]
-    return Examples(usable, truncated, len(texts) - len(usable))
+        return list(encoded["input_ids"])
+
+
+def load_texts(files: RowFiles, tokenizer: Any, spec: RunSpec) -> Kept:
+    """Rows of kind labelled; the tally names their labels. Raises BadData, DiskFull."""
+    return load(read_texts(files), files, TextCutter(tokenizer, spec.train.max_length), spec)
+
+
+def numbered(kept: Kept, ids: dict[str, int]) -> Examples[LabelledText]:
+    """Raises BadData for a label that the training rows do not have."""
+    numbers = [number_of(label, where, ids) for label, where in kept.tally.labels]
+    return Examples(LabelledTexts(kept.rows, numbers), kept.tally.truncated, kept.tally.dropped)
 
 
 def load_images(rows: Sequence[Labelled], ids: dict[str, int]) -> Examples[LabelledImage]:
-    return Examples([LabelledImage(row.what, number_of(row, ids)) for row in rows])
+    return Examples([LabelledImage(row.what, number_of(row.label, row.where, ids)) for row in rows])
 
 
 def read_texts(files: RowFiles) -> Iterator[Labelled]:
@@ -128,11 +174,11 @@ def _label(source: Source) -> str | int:
     return label
 
 
-def names_of(rows: Iterable[Labelled]) -> list[str]:
+def names_of(labels: Iterable[str | int]) -> list[str]:
     """Every label once: numbers by size, words by the alphabet. Raises BadData where there are not
     two of them."""
-    labels = {row.label for row in rows}
-    names = [str(label) for label in sorted(labels, key=lambda one: (isinstance(one, str), one))]
+    ordered = sorted(set(labels), key=lambda one: (isinstance(one, str), one))
+    names = [str(label) for label in ordered]
     if len(names) < 2:
         raise BadData(
             f"The training rows have {len(names)} different labels, where two or more are needed.",
@@ -141,12 +187,12 @@ def names_of(rows: Iterable[Labelled]) -> list[str]:
     return names
 
 
-def number_of(row: Labelled, ids: dict[str, int]) -> int:
+def number_of(label: str | int, where: str, ids: dict[str, int]) -> int:
     """Raises BadData for a label that the training rows do not have."""
     try:
-        return ids[str(row.label)]
+        return ids[str(label)]
     except KeyError:
         known = ", ".join(list(ids)[:10])
         raise bad_row(
-            row.where, f"the label {row.label!r} is not among those of the training rows ({known})"
+            where, f"the label {label!r} is not among those of the training rows ({known})"
         ) from None

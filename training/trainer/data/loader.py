@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from training.trainer.data.examples import Example, lengths_of
+from training.trainer.data.examples import Example, Some, lengths_of
 from training.trainer.data.order import Order
 from training.trainer.data.packing import unpacked
 
@@ -91,14 +91,12 @@ class Loader:
             tokens=sum(row.length for row in rows),
         )
 
-    def taken(self, steps: int) -> Iterator[Any]:
+    def taken(self, steps: int) -> Sequence[Any]:
         """The rows that the first ``steps`` steps take, each once, in the order of the dataset."""
         if steps * self.global_batch_size >= len(self.examples):
-            yield from self.examples
-            return
+            return self.examples
         chosen = [self.order.of_step(step) for step in range(steps)]
-        for index in sorted(set().union(*chosen)):
-            yield self.examples[index]
+        return Some(self.examples, sorted(set().union(*chosen)))
 
 
 def to_device(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from training.trainer.data.examples import Example, lengths_of
+from training.trainer.data.examples import Example, MadeWhenAsked, lengths_of
 from training.trainer.data.tokens import Row
 
 
@@ -29,25 +28,14 @@ class Pack:
         return sum(row.weight for row in self.rows)
 
 
-class Packs(Sequence[Pack]):
-    """All packs, each made when it is asked for. ``lengths`` (packs,) in tokens."""
-
+class Packs(MadeWhenAsked[Pack]):
     def __init__(self, rows: Sequence[Row], max_length: int) -> None:
         self._rows = rows
         of_rows = lengths_of(rows)
         self._packs = best_fit(of_rows, max_length)
         self.lengths = np.array([of_rows[pack].sum() for pack in self._packs], np.int64)
 
-    def __len__(self) -> int:
-        return len(self._packs)
-
-    @overload
-    def __getitem__(self, index: int) -> Pack: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Pack]: ...
-    def __getitem__(self, index: int | slice) -> Pack | list[Pack]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def made(self, index: int) -> Pack:
         return Pack(tuple(self._rows[row] for row in self._packs[index]))
 
 

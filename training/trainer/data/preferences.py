@@ -6,32 +6,40 @@ prompt with its completion is.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from training.trainer.data.examples import Examples
+import numpy as np
+import numpy.typing as npt
+
+from training.trainer.data.examples import Examples, MadeWhenAsked
 from training.trainer.data.files import RowFiles, bad_row
+from training.trainer.data.load import Chunk, load
 from training.trainer.data.read import Source, of_kinds, read_sources
-from training.trainer.data.tokens import ROWS_AT_ONCE, Row, tokenize
+from training.trainer.data.rows import Flat, Rows
+from training.trainer.data.tokens import Row, tokenize
 from training.trainer.failures import BadData
-from training.trainer.spec import METHODS, TrainSpec
+from training.trainer.spec import METHODS, RunSpec
+
+# The label of the rows of a pair: how the first is judged, by which the pairs are put in order. Of
+# each kind that which comes first is known last.
+BAD, FIRST_BAD, GOOD, FIRST_GOOD = range(4)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pair:
     """Two rows with the same prompt: the chosen answer and the rejected one.
 
     For KTO the second is an answer to something else, by which is measured how far the model as a
-    whole has moved, and ``desirable`` judges the first. ``reference`` are the log probabilities of
-    both under the untouched base model, known once the objective has worked them out.
+    whole has moved, and ``desirable`` judges the first. ``reference`` (2,) are the log
+    probabilities of both under the untouched base model, once the objective has worked them out.
     """
 
     first: Row
     second: Row
-    desirable: bool = True
-    reference: tuple[float, float] | None = None
+    desirable: bool
+    reference: npt.NDArray[np.float32]
 
     @property
     def length(self) -> int:
@@ -42,6 +50,27 @@ class Pair:
         return 1
 
 
+class Pairs(MadeWhenAsked[Pair]):
+    """Two and two rows make a pair. What is written into the ``reference`` of a pair stays."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        judged = rows.labels[::2]
+        self._order = np.argsort(-judged, kind="stable")
+        self._desirable = judged >= GOOD
+        self._references = np.zeros((len(judged), 2), np.float32)
+        self.lengths = rows.lengths.reshape(-1, 2).sum(1)[self._order]
+
+    def made(self, index: int) -> Pair:
+        place = int(self._order[index])
+        return Pair(
+            self.rows[2 * place],
+            self.rows[2 * place + 1],
+            bool(self._desirable[place]),
+            self._references[place],
+        )
+
+
 class _Answered(NamedTuple):
     """A prompt and an answer to it: texts, or lists of messages."""
 
@@ -50,71 +79,98 @@ class _Answered(NamedTuple):
     answer: Any
 
 
-def load_pairs(files: RowFiles, tokenizer: Any, train: TrainSpec) -> Examples[Pair]:
-    """Rows of kind preference, each answer cut to ``max_length`` tokens with its prompt. A pair is
-    dropped where nothing of one of its answers is left. Raises BadData."""
+class _Asked(NamedTuple):
+    """A pair before it is tokenized."""
+
+    first: Source
+    second: Source
+    judged: int
+
+
+@dataclass(frozen=True)
+class PairCutter:
+    """Tokenizes pairs, and cuts each answer to ``max_length`` tokens with its prompt. A pair is
+    dropped where nothing of one of its answers is left."""
+
+    tokenizer: Any
+    max_length: int
+    second_may_be_empty: bool = False
+
+    @property
+    def settings(self) -> list[Any]:
+        return ["pairs", self.max_length, self.second_may_be_empty]
+
+    def __call__(self, read: list[_Asked]) -> Chunk:
+        sources = [source for pair in read for source in (pair.first, pair.second)]
+        rows = tokenize(sources, self.tokenizer, completion_only_loss=True)
+        kept: list[Row] = []
+        labels: list[int] = []
+        truncated = dropped = 0
+        for pair, first, second in zip(read, rows[::2], rows[1::2], strict=True):
+            cut = first.cut(self.max_length), second.cut(self.max_length)
+            if not cut[0].weight or not (cut[1].weight or self.second_may_be_empty):
+                dropped += 1
+                continue
+            truncated += sum(row.length for row in cut) < first.length + second.length
+            kept += cut
+            labels += [pair.judged, pair.judged]
+        return Chunk(Flat.of(kept, labels), truncated, dropped)
+
+
+def load_pairs(files: RowFiles, tokenizer: Any, spec: RunSpec) -> Examples[Pair]:
+    """Rows of kind preference. Raises BadData, DiskFull."""
     sources = of_kinds(read_sources(files), METHODS["dpo"].rows, "dpo")
-    return _paired(
-        (pair for source in sources for pair in _both(source)),
-        tokenizer,
-        train,
-        itertools.repeat(True),
-    )
+    asked = (_asked(*_both(source), GOOD) for source in sources)
+    return _loaded(asked, files, PairCutter(tokenizer, spec.train.max_length), spec)
 
 
-def load_judged(files: RowFiles, tokenizer: Any, train: TrainSpec) -> Examples[Pair]:
+def load_judged(files: RowFiles, tokenizer: Any, spec: RunSpec) -> Examples[Pair]:
     """Rows of kind unpaired_preference, each beside its prompt with the answer of the row before
-    it, as in TRL; of a pair each answer becomes a row of its own. Raises BadData."""
-    sources = list(of_kinds(read_sources(files), METHODS["kto"].rows, "kto"))
-    good: list[_Answered] = []
-    bad: list[_Answered] = []
-    for source in sources:
-        if source.kind == "unpaired_preference":
-            fields = source.fields
-            answered = _Answered(source, fields["prompt"], fields["completion"])
-            (good if fields["label"] else bad).append(answered)
-        else:
-            chosen, rejected = _both(source)
-            good.append(chosen)
-            bad.append(rejected)
-    rows = [*good, *bad]
-    if len(rows) == 1:
-        raise bad_row(rows[0].source.where, "the only row, but kto compares it with another one")
-    beside = (
-        _Answered(row.source, row.prompt, other.answer)
-        for row, other in zip(rows, rows[-1:] + rows[:-1], strict=True)
-    )
-    labels = [True] * len(good) + [False] * len(bad)
-    both = itertools.chain.from_iterable(zip(rows, beside, strict=True))
-    return _paired(both, tokenizer, train, labels, second_may_be_empty=True)
+    it, as in TRL; of a pair each answer becomes a row of its own. The good ones come before the
+    bad. Raises BadData, DiskFull."""
+    sources = of_kinds(read_sources(files), METHODS["kto"].rows, "kto")
+    cutter = PairCutter(tokenizer, spec.train.max_length, second_may_be_empty=True)
+    return _loaded(_beside_another(sources), files, cutter, spec)
 
 
-def _paired(
-    answered: Iterable[_Answered],
-    tokenizer: Any,
-    train: TrainSpec,
-    labels: Iterable[bool],
-    *,
-    second_may_be_empty: bool = False,
+def _loaded(
+    asked: Iterator[_Asked], files: RowFiles, cutter: PairCutter, spec: RunSpec
 ) -> Examples[Pair]:
-    """Two and two make a pair."""
-    pairs = []
-    truncated = dropped = 0
-    rows = _tokenized(answered, tokenizer)
-    for desirable, first, second in zip(labels, rows, rows, strict=False):
-        cut = Pair(_cut(first, train), _cut(second, train), desirable)
-        if not cut.first.weight or not (cut.second.weight or second_may_be_empty):
-            dropped += 1
-            continue
-        truncated += cut.length < first.length + second.length
-        pairs.append(cut)
-    return Examples(pairs, truncated, dropped)
+    found = load(asked, files, cutter, spec)
+    return Examples(Pairs(found.rows), found.tally.truncated, found.tally.dropped)
 
 
-def _tokenized(answered: Iterable[_Answered], tokenizer: Any) -> Iterator[Row]:
-    sources = map(_as_completion, answered)
-    while chunk := list(itertools.islice(sources, ROWS_AT_ONCE)):
-        yield from tokenize(chunk, tokenizer, completion_only_loss=True)
+def _beside_another(sources: Iterator[Source]) -> Iterator[_Asked]:
+    """Before the first good answer stands the last bad one, before the first bad the last good."""
+    first: dict[bool, _Answered] = {}
+    last: dict[bool, _Answered] = {}
+    for source in sources:
+        for is_good, row in _judged(source):
+            if is_good in last:
+                yield _asked(row, _beside(row, last[is_good]), GOOD if is_good else BAD)
+            first.setdefault(is_good, row)
+            last[is_good] = row
+    for is_good, row in first.items():
+        before = last.get(not is_good, last[is_good])
+        if before is row:
+            raise bad_row(row.source.where, "the only row, but kto compares it with another one")
+        yield _asked(row, _beside(row, before), FIRST_GOOD if is_good else FIRST_BAD)
+
+
+def _judged(source: Source) -> list[tuple[bool, _Answered]]:
+    if source.kind == "unpaired_preference":
+        fields = source.fields
+        return [(fields["label"], _Answered(source, fields["prompt"], fields["completion"]))]
+    chosen, rejected = _both(source)
+    return [(True, chosen), (False, rejected)]
+
+
+def _beside(row: _Answered, other: _Answered) -> _Answered:
+    return row._replace(answer=other.answer)
+
+
+def _asked(first: _Answered, second: _Answered, judged: int) -> _Asked:
+    return _Asked(_as_completion(first), _as_completion(second), judged)
 
 
 def _as_completion(answered: _Answered) -> Source:
@@ -124,10 +180,6 @@ def _as_completion(answered: _Answered) -> Source:
     fields = {"prompt": answered.prompt, "completion": answered.answer}
     tools = answered.source.fields.get("tools")
     return Source(answered.source.where, kind, {**fields, "tools": tools})
-
-
-def _cut(row: Row, train: TrainSpec) -> Row:
-    return Row(row.ids[: train.max_length], row.loss[: train.max_length])
 
 
 def _both(source: Source) -> tuple[_Answered, _Answered]:

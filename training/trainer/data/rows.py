@@ -6,47 +6,50 @@ import bisect
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from training.trainer.data.examples import MadeWhenAsked
 from training.trainer.data.tokens import Row
 
 
 class Flat(NamedTuple):
     """Rows behind one another. ``ids`` (tokens,), ``loss`` (tokens,), ``offsets`` (rows + 1,):
-    where each row begins, and where the last one ends."""
+    where each row begins, and where the last one ends. ``labels`` (rows,) are numbers that say what
+    else a row is, each kind of row has its own; 0 where there is nothing to say."""
 
     ids: npt.NDArray[np.int32]
     loss: npt.NDArray[np.bool_]
     offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Flat:
+    def of(cls, rows: Sequence[Row], labels: Sequence[int] | None = None) -> Flat:
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([row.length for row in rows], out=offsets[1:])
-        if not rows:
-            return cls(np.empty(0, np.int32), np.empty(0, np.bool_), offsets)
         return cls(
-            np.concatenate([row.ids for row in rows]),
-            np.concatenate([row.loss for row in rows]),
+            np.concatenate([np.empty(0, np.int32), *(row.ids for row in rows)]),
+            np.concatenate([np.empty(0, np.bool_), *(row.loss for row in rows)]),
             offsets,
+            np.zeros(len(rows), np.int32) if labels is None else np.array(labels, np.int32),
         )
 
 
-class Rows(Sequence[Row]):
-    """All rows, each made when it is asked for. ``lengths`` (rows,); ``highest`` token id."""
+class Rows(MadeWhenAsked[Row]):
+    """``labels`` (rows,) of all parts; ``highest`` token id."""
 
     def __init__(self, parts: Iterable[Flat], *, highest: int | None = None) -> None:
         self._parts = [part for part in parts if len(part.offsets) > 1]
         self._ends = np.cumsum([len(part.offsets) - 1 for part in self._parts]).tolist()
         self._highest = highest
+        counts = [np.diff(part.offsets) for part in self._parts]
+        self.lengths = np.concatenate([np.empty(0, np.int64), *counts])
 
     @functools.cached_property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        counts = [np.diff(part.offsets) for part in self._parts]
-        return np.concatenate(counts) if counts else np.empty(0, np.int64)
+    def labels(self) -> npt.NDArray[np.int32]:
+        return np.concatenate([np.empty(0, np.int32), *(part.labels for part in self._parts)])
 
     @functools.cached_property
     def highest(self) -> int:
@@ -54,20 +57,7 @@ class Rows(Sequence[Row]):
             return self._highest
         return max((int(part.ids.max(initial=0)) for part in self._parts), default=0)
 
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(index)
+    def made(self, index: int) -> Row:
         which = bisect.bisect_right(self._ends, index)
         part = self._parts[which]
         within = index - (self._ends[which - 1] if which else 0)
@@ -87,7 +77,7 @@ def write(path: Path, parts: Iterable[Flat]) -> None:
     import pyarrow as pa
 
     ids, loss = pa.large_list(pa.int32()), pa.large_list(pa.uint8())
-    schema = pa.schema([("ids", ids), ("loss", loss)])
+    schema = pa.schema([("ids", ids), ("loss", loss), ("label", pa.int32())])
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         for part in parts:
             offsets = pa.array(part.offsets)
@@ -95,7 +85,8 @@ def write(path: Path, parts: Iterable[Flat]) -> None:
                 pa.LargeListArray.from_arrays(offsets, pa.array(values))
                 for values in (part.ids, part.loss.view(np.uint8))
             ]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            labels = pa.array(part.labels)
+            writer.write_batch(pa.record_batch([*arrays, labels], schema=schema))
 
 
 def read(path: Path, *, highest: int) -> Rows:
@@ -108,9 +99,10 @@ def read(path: Path, *, highest: int) -> Rows:
 
 def _parts(file: Any) -> Iterator[Flat]:
     for number in range(file.num_record_batches):
-        ids, loss = file.get_batch(number).columns
+        ids, loss, labels = file.get_batch(number).columns
         yield Flat(
             ids.values.to_numpy(),
             loss.values.to_numpy().view(np.bool_),
             ids.offsets.to_numpy(),
+            labels.to_numpy(),
         )

@@ -43,6 +43,9 @@ class Row:
         """The tokens the model learns to predict; nothing predicts the first one."""
         return int(self.loss[1:].sum())
 
+    def cut(self, max_length: int | None) -> Row:
+        return Row(self.ids[:max_length], self.loss[:max_length])
+
 
 def tokenize(sources: list[Source], tokenizer: Any, *, completion_only_loss: bool) -> list[Row]:
     """Token ids and loss mask of rows of any kind.

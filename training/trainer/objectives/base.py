@@ -6,7 +6,7 @@ The loop around it knows steps, checkpoints and speed, and nothing of text or im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -76,7 +76,7 @@ class Objective(ABC, Generic[E, B]):
         return str(self.processor.decode(list(choices), skip_special_tokens=True))
 
     def before_training(
-        self, head: nn.Module, examples: Iterable[E], keep_in: Path, ranks: Ranks, *, resumed: bool
+        self, head: nn.Module, examples: Sequence[E], keep_in: Path, ranks: Ranks, *, resumed: bool
     ) -> None:
         """Work out what only the untouched base model knows of the ``examples`` that the run will
         look at, and keep it in the folder ``keep_in`` for a process that goes on later."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -12,9 +11,9 @@ import torch
 from torch import nn
 
 from training.trainer.data import labelled
-from training.trainer.data.examples import Example, Examples
+from training.trainer.data.examples import Example, Examples, lengths_of
 from training.trainer.data.files import RowFiles
-from training.trainer.data.labelled import Labelled, LabelledImage, LabelledText
+from training.trainer.data.labelled import LabelledImage, LabelledText
 from training.trainer.data.loader import to_device
 from training.trainer.failures import BadData, BadModel
 from training.trainer.model import load_image_processor, load_tokenizer, pad_id
@@ -44,24 +43,17 @@ class Classification(Objective[E, Batch]):
         self.ids: dict[str, int] = {}
         super().__init__(spec)
 
-    def load(self, files: RowFiles) -> Examples[E]:
-        rows = list(self.read(files))
-        if not self.ids:
-            self.ids = self._numbered(labelled.names_of(rows))
-        return self.examples(rows)
-
-    @abstractmethod
-    def read(self, files: RowFiles) -> Iterator[Labelled]: ...
-
-    @abstractmethod
-    def examples(self, rows: Sequence[Labelled]) -> Examples[E]: ...
-
-    def _numbered(self, names: list[str]) -> dict[str, int]:
+    def know(self, labels: Iterable[str | int]) -> None:
+        """Give every label its number. Those of the first rows are all there are."""
+        if self.ids:
+            return
+        names = labelled.names_of(labels)
         architectures = self.config.architectures or [""]
         known: dict[str, int] = self.config.label2id or {}
         if architectures[0].endswith("Classification") and set(names) <= known.keys():
-            return known
-        return {name: number for number, name in enumerate(names)}
+            self.ids = known
+        else:
+            self.ids = {name: number for number, name in enumerate(names)}
 
     def model_settings(self) -> dict[str, Any]:
         return {
@@ -131,11 +123,10 @@ class TextClassification(Classification[LabelledText]):
     def model_settings(self) -> dict[str, Any]:
         return {**super().model_settings(), "pad_token_id": pad_id(self.processor)}
 
-    def read(self, files: RowFiles) -> Iterator[Labelled]:
-        return labelled.read_texts(files)
-
-    def examples(self, rows: Sequence[Labelled]) -> Examples[LabelledText]:
-        return labelled.load_texts(rows, self.ids, self.processor, self.spec.train.max_length)
+    def load(self, files: RowFiles) -> Examples[LabelledText]:
+        kept = labelled.load_texts(files, self.processor, self.spec)
+        self.know(label for label, _ in kept.tally.labels)
+        return labelled.numbered(kept, self.ids)
 
     def collate(self, examples: Sequence[LabelledText], device: torch.device) -> Batch:
         """Pad to the longest row."""
@@ -150,7 +141,7 @@ class TextClassification(Classification[LabelledText]):
 
     def check_fit(self, model: nn.Module, examples: Sequence[LabelledText]) -> None:
         positions = getattr(self.config, "max_position_embeddings", None)
-        longest = max(row.length for row in examples)
+        longest = int(lengths_of(examples).max())
         if positions is not None and longest > positions:
             raise BadSpec(
                 f"max_length: a row has {longest} tokens, but the base model reads {positions} at "
@@ -167,10 +158,9 @@ class ImageClassification(Classification[LabelledImage]):
     def load_processor(self) -> Any:
         return load_image_processor(self.spec.base_model.path)
 
-    def read(self, files: RowFiles) -> Iterator[Labelled]:
-        return labelled.read_images(files)
-
-    def examples(self, rows: Sequence[Labelled]) -> Examples[LabelledImage]:
+    def load(self, files: RowFiles) -> Examples[LabelledImage]:
+        rows = list(labelled.read_images(files))
+        self.know(row.label for row in rows)
         return labelled.load_images(rows, self.ids)
 
     def collate(self, examples: Sequence[LabelledImage], device: torch.device) -> Batch:

@@ -9,7 +9,7 @@ less, a full run no second model in memory, and a resumed one finds the same num
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from training.trainer.data import preferences
 from training.trainer.data.examples import Examples
 from training.trainer.data.files import RowFiles
 from training.trainer.data.loader import to_device
-from training.trainer.data.preferences import Pair
+from training.trainer.data.preferences import Pair, Pairs
 from training.trainer.data.tokens import Row
 from training.trainer.distributed import Ranks
 from training.trainer.model import load_tokenizer, pad_id
@@ -66,7 +66,7 @@ class Preference(Objective[Pair, PairBatch]):
         return load_tokenizer(self.spec.base_model.path)
 
     def load(self, files: RowFiles) -> Examples[Pair]:
-        return preferences.load_pairs(files, self.processor, self.spec.train)
+        return preferences.load_pairs(files, self.processor, self.spec)
 
     def collate(self, examples: Sequence[Pair], device: torch.device) -> PairBatch:
         answers = self.answers([*first_of(examples), *second_of(examples)], device)
@@ -79,10 +79,10 @@ class Preference(Objective[Pair, PairBatch]):
         device: torch.device,
         others: Answers | None = None,
     ) -> PairBatch:
-        known = [pair.reference for pair in examples if pair.reference is not None]
+        reference = np.array([pair.reference for pair in examples]).T.copy()
         return PairBatch(
             answers,
-            to_device(np.array(known, np.float32).T.copy(), device) if known else None,
+            to_device(reference, device) if self.needs_reference else None,
             to_device(np.array([pair.desirable for pair in examples]), device),
             others,
         )
@@ -99,7 +99,8 @@ class Preference(Objective[Pair, PairBatch]):
     def head(self, model: nn.Module) -> PairHead: ...
 
     def check_fit(self, model: nn.Module, examples: Sequence[Pair]) -> None:
-        language.check_tokens(model, [*first_of(examples), *second_of(examples)])
+        assert isinstance(examples, Pairs)
+        language.check_tokens(model, examples.rows)
 
     def probe(self, example: Pair) -> dict[str, torch.Tensor]:
         return language.prompt_of(example.first)
@@ -107,7 +108,7 @@ class Preference(Objective[Pair, PairBatch]):
     def before_training(
         self,
         head: nn.Module,
-        examples: Iterable[Pair],
+        examples: Sequence[Pair],
         keep_in: Path,
         ranks: Ranks,
         *,
@@ -115,7 +116,7 @@ class Preference(Objective[Pair, PairBatch]):
     ) -> None:
         if self.needs_reference:
             assert isinstance(head, PairHead)
-            reference.work_out(self, head, list(examples), keep_in, ranks, resumed=resumed)
+            reference.work_out(self, head, examples, keep_in, ranks, resumed=resumed)
 
 
 class PairHead(nn.Module):
@@ -256,7 +257,7 @@ class Kto(Preference):
             )
 
     def load(self, files: RowFiles) -> Examples[Pair]:
-        return preferences.load_judged(files, self.processor, self.spec.train)
+        return preferences.load_judged(files, self.processor, self.spec)
 
     def collate(self, examples: Sequence[Pair], device: torch.device) -> PairBatch:
         answers = self.answers(first_of(examples), device)

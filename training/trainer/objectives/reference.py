@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from training.trainer import sharding
+from training.trainer.data.examples import lengths_of
 from training.trainer.data.preferences import Pair
 from training.trainer.distributed import Ranks
 from training.trainer.failures import BadData
@@ -55,8 +56,8 @@ def work_out(
         found = _ask(objective, head, pairs, ranks)
         if ranks.is_first:
             _write(path, found)
-    for pair, (first, second) in zip(pairs, found.tolist(), strict=True):
-        pair.reference = (first, second)
+    for pair, log_probs in zip(pairs, found, strict=True):
+        pair.reference[:] = log_probs
 
 
 def _read(path: Path, pairs: Sequence[Pair]) -> npt.NDArray[np.float32] | None:
@@ -90,7 +91,7 @@ def _ask(
     device = next(model.parameters()).device
     without_adapter = getattr(model, "disable_adapter", contextlib.nullcontext)
     found = torch.zeros((len(pairs), 2), device=device)
-    by_length = sorted(range(len(pairs)), key=lambda index: pairs[index].length)
+    by_length = np.argsort(lengths_of(pairs), kind="stable").tolist()
     starts = range(0, len(pairs), PAIRS_AT_ONCE)
     last_news = time.monotonic()
     head.eval()
@@ -99,7 +100,8 @@ def _ask(
             own = first + ranks.rank
             start = starts[min(own, len(starts) - 1)]
             chosen = by_length[start : start + PAIRS_AT_ONCE]
-            rows = [pairs[i].first for i in chosen] + [pairs[i].second for i in chosen]
+            asked = [pairs[index] for index in chosen]
+            rows = [pair.first for pair in asked] + [pair.second for pair in asked]
             log_probs = head.log_probs(objective.answers(rows, device))
             if own < len(starts):
                 found[chosen] = log_probs.float().view(2, -1).T

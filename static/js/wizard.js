@@ -1,0 +1,79 @@
+// The wizard saves what is typed: htmx sends the form, this says how that went and lets nobody leave
+// before it has been sent. A form that creates something is sent once.
+
+const RETRY_MS = 3000;
+
+const form = document.querySelector("form[data-answers]");
+const word = document.getElementById("save-state");
+let unsaved = 0;
+let saved = 0;
+let timer;
+
+if (form) {
+  form.addEventListener("input", () => ++unsaved);
+  form.addEventListener("change", () => ++unsaved);
+  form.addEventListener("submit", leave);
+  document.addEventListener("click", finishFirst);
+  window.addEventListener("pagehide", sendLast);
+  form.addEventListener("htmx:beforeRequest", begin);
+  form.addEventListener("htmx:afterRequest", end);
+}
+
+const isSaved = () => saved >= unsaved;
+
+function begin(event) {
+  if (event.detail.elt !== form) return;
+  event.detail.xhr.upTo = unsaved;
+  clearTimeout(timer);
+  word.textContent = "Saving…";
+}
+
+function end(event) {
+  const { elt, xhr, successful } = event.detail;
+  if (elt !== form || xhr.status === 0 && xhr.statusText === "abort") return;
+  if (!successful) return again();
+  saved = Math.max(saved, xhr.upTo);
+  if (isSaved()) word.textContent = "Saved";
+}
+
+function again() {
+  if (isSaved()) return;
+  word.textContent = "Not saved yet. Trying again…";
+  timer = setTimeout(() => window.htmx.trigger(form, "change"), RETRY_MS);
+}
+
+// What follows a link may depend on what has just been typed.
+async function finishFirst(event) {
+  const link = event.target.closest("a[href]");
+  if (!link || isSaved() || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  await send(false);
+  location.assign(link.href);
+}
+
+function sendLast() {
+  if (!isSaved()) send(true);
+}
+
+function send(keepalive) {
+  saved = unsaved;
+  const address = form.getAttribute("hx-post");
+  const headers = { "HX-Request": "true" };
+  return fetch(address, { method: "POST", body: new FormData(form), headers, keepalive }).catch(() => null);
+}
+
+function leave(event) {
+  if (event.defaultPrevented) return;
+  saved = unsaved = Infinity;
+  clearTimeout(timer);
+  if (!("once" in form.dataset)) return;
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "yes";
+}
+
+// Back from the next page: the form may be sent again.
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted || !form) return;
+  delete form.dataset.sent;
+  saved = unsaved = 0;
+});

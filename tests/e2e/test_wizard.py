@@ -1,0 +1,253 @@
+"""The whole wizard in a real browser, with scripts and without, to a job that is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e import rows
+from tests.e2e.conftest import Site, Visitor
+
+pytestmark = pytest.mark.e2e
+
+STEPS = ("model", "data", "style", "settings", "resources", "preflight", "review")
+
+
+@pytest.fixture(scope="module")
+def yard(site: Site) -> dict[str, str]:
+    ids: dict[str, str] = site.do(rows.yard)
+    return ids
+
+
+def draft_of(page: Page) -> str:
+    return page.url.split("/jobs/new/")[1].split("/")[0]
+
+
+def go_on(page: Page, to: str) -> None:
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_url(f"**/{to}*")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def choose(page: Page, name: str) -> None:
+    page.get_by_role("radio", name=name, exact=True).check()
+
+
+def box(page: Page, name: str) -> Locator:
+    return page.get_by_role("textbox", name=name, exact=True)
+
+
+def saved(page: Page) -> None:
+    expect(page.locator("#save-state")).to_have_text("Saved")
+
+
+def fits_the_screen(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, page.url
+
+
+def test_from_a_model_that_is_too_large_to_a_job(
+    site: Site, visitor: Visitor, yard: dict[str, str]
+) -> None:
+    """Narrow screen, dark: choose, be told that it does not fit, fix it, create it."""
+    screen: Any = {"viewport": {"width": 390, "height": 800}, "color_scheme": "dark"}
+    page = visitor.open("/jobs", **screen)
+    page.get_by_role("link", name="New job").click()
+    page.wait_for_url("**/model")
+    page.get_by_role("searchbox").press_sequentially("70b")
+    expect(page.locator("#found").get_by_role("radio")).to_have_count(1)
+    choose(page, "Yard-Llama-70B")
+    saved(page)
+    page.reload()
+    expect(page.get_by_role("radio", name="Yard-Llama-70B")).to_be_checked()
+    fits_the_screen(page)
+    go_on(page, "data")
+
+    page.get_by_text("Do not go with Yard-Llama-70B").click()
+    expect(page.get_by_role("radio", name="Yard-pictures 1.0")).to_be_disabled()
+    choose(page, "Yard-dates 1.0")
+    expect(page.locator("#columns")).to_contain_text("Columns of Yard-dates")
+    go_on(page, "style")
+
+    expect(page.get_by_role("radio", name="DPO")).to_be_disabled()
+    choose(page, "LoRA")
+    expect(page.locator("#live")).to_contain_text("does not fit")
+    fits_the_screen(page)
+    go_on(page, "settings")
+
+    rate = box(page, "Learning rate")
+    rate.fill("quick")
+    expect(page.locator("#f-train-learning_rate-error")).to_have_text("A valid number is required.")
+    expect(page.locator("#live")).to_contain_text("The estimate comes back")
+    saved(page)
+    page.reload()
+    expect(box(page, "Learning rate")).to_have_value("quick")
+    rate.fill("1e-4")
+    box(page, "Steps").fill("50")
+    expect(page.locator("#live dd").nth(1)).to_have_text("50")
+    fits_the_screen(page)
+    go_on(page, "resources")
+
+    choose(page, "cards")
+    expect(page.get_by_label("Precision")).to_have_value("bf16")
+    expect(page.locator("#live")).to_contain_text("of 80.0 GiB: does not fit")
+    fits_the_screen(page)
+    go_on(page, "preflight")
+
+    expect(page.get_by_role("alert")).to_contain_text("Does not fit")
+    expect(page.get_by_role("button", name="Continue")).to_be_disabled()
+    page.get_by_role("button", name="Apply").first.click()
+    expect(page.get_by_text("It will work, as far as can be told")).to_be_visible()
+    fits_the_screen(page)
+    page.go_back()
+    page.goto(page.url.replace("/preflight", "/settings"))
+    expect(box(page, "Learning rate")).to_have_value("1e-4")
+    page.get_by_role("link", name="Preflight").click()
+    go_on(page, "review")
+
+    box(page, "Name").fill("out of the yard")
+    expect(page.locator("#curl")).to_contain_text('"name": "out of the yard"')
+    fits_the_screen(page)
+    draft = draft_of(page)
+    page.get_by_role("button", name="Create the job").dblclick()
+    page.wait_for_url("**/jobs/*-*")
+    expect(page.get_by_role("heading", level=1)).to_have_text("out of the yard")
+    job = site.do(rows.job_of_draft, draft)
+    assert job["jobs"] == 1
+    assert page.url.endswith(job["id"])
+    assert (job["train"]["max_steps"], job["train"]["learning_rate"]) == (50, 1e-4)
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("out of the yard")
+
+
+def test_without_scripts_the_same_way_leads_to_a_job(
+    site: Site, visitor: Visitor, yard: dict[str, str]
+) -> None:
+    page = visitor.open("/jobs/new", java_script_enabled=False)
+    page.get_by_role("searchbox").fill("Yard")
+    page.get_by_role("button", name="Search").click()
+    choose(page, "Yard-Llama")
+    go_on(page, "data")
+    choose(page, "Yard-dates 1.0")
+    go_on(page, "style")
+    choose(page, "Full Fine-Tune")
+    page.get_by_role("button", name="Save and estimate").click()
+    expect(page.locator("#live")).to_contain_text("fits")
+    go_on(page, "settings")
+    box(page, "Steps").fill("none")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("alert")).to_contain_text("A valid integer is required.")
+    expect(box(page, "Steps")).to_have_value("none")
+    box(page, "Steps").fill("20")
+    go_on(page, "resources")
+    go_on(page, "preflight")
+    go_on(page, "review")
+    page.get_by_role("link", name="Change hyperparameters").click()
+    box(page, "Steps").fill("30")
+    go_on(page, "resources")
+    page.get_by_role("link", name="Review").click()
+    box(page, "Name").fill("by hand")
+    draft = draft_of(page)
+    page.get_by_role("button", name="Create the job").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("by hand")
+    job = site.do(rows.job_of_draft, draft)
+    assert (job["name"], job["train"]["max_steps"]) == ("by hand", 30)
+    page.get_by_role("link", name="Clone").click()
+    page.wait_for_url("**/preflight")
+    go_on(page, "review")
+    expect(box(page, "Name")).to_have_value("by hand (copy)")
+    # The one answer that refused something, which is what it was asked for.
+    visitor.complaints = [c for c in visitor.complaints if "422" not in c]
+
+
+def test_what_was_typed_last_is_not_lost_by_leaving(
+    site: Site, visitor: Visitor, yard: dict[str, str]
+) -> None:
+    """A link that is followed at once waits until what was typed is on the server."""
+    page = visitor.open(f"/jobs/new?model={yard['model']}&dataset={yard['dataset']}&recipe=lora")
+    go_on(page, "style")
+    go_on(page, "settings")
+    box(page, "Steps").fill("77")
+    page.get_by_role("link", name="Training style").click()
+    page.wait_for_url("**/style")
+    assert site.do(rows.answers_of, draft_of(page))["train.max_steps"] == "77"
+    # What an early answer changes is told where one is, and on the later steps.
+    choose(page, "Full Fine-Tune")
+    expect(page.locator("#live")).to_contain_text("fits")
+    assert page.evaluate("document.activeElement.type") == "radio"  # focus stays where it was
+
+
+def test_a_restart_of_the_server_loses_nothing(
+    site: Site, visitor: Visitor, yard: dict[str, str]
+) -> None:
+    page = visitor.open(f"/jobs/new?model={yard['model']}&dataset={yard['dataset']}&recipe=lora")
+    go_on(page, "style")
+    go_on(page, "settings")
+    site.kill()
+    box(page, "Steps").fill("88")
+    expect(page.locator("#save-state")).to_have_text("Not saved yet. Trying again…")
+    site.start()
+    saved(page)
+    page.reload()
+    expect(box(page, "Steps")).to_have_value("88")
+    away = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "htmx:sendError", "htmx:afterRequest")
+    visitor.complaints = [c for c in visitor.complaints if not any(word in c for word in away)]
+
+
+def test_the_whole_way_by_keyboard(site: Site, visitor: Visitor, yard: dict[str, str]) -> None:
+    page = visitor.open("/jobs/new?recipe=lora")
+    keys = page.keyboard
+
+    def tab_to(role: str, name: str) -> None:
+        wanted = page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
+        for _ in range(80):
+            if wanted.evaluate("e => e === document.activeElement"):
+                return
+            keys.press("Tab")
+        raise AssertionError(f"Tab never comes to {name}")
+
+    def press_continue(to: str) -> None:
+        tab_to("button", "Continue")
+        keys.press("Enter")
+        page.wait_for_url(f"**/{to}*")
+
+    # Within a group of radio buttons the arrows move.
+    page.get_by_role("radio").first.focus()
+    for _ in range(3):
+        if page.get_by_role("radio", name="Yard-Llama", exact=True).is_checked():
+            break
+        keys.press("ArrowDown")
+    expect(page.get_by_role("radio", name="Yard-Llama", exact=True)).to_be_checked()
+    press_continue("data")
+    tab_to("radio", "Yard-dates 1.0")
+    keys.press("Space")
+    press_continue("style")
+    press_continue("settings")
+    tab_to("textbox", "Steps")
+    keys.type("12")
+    press_continue("resources")
+    press_continue("preflight")
+    press_continue("review")
+    draft = draft_of(page)
+    tab_to("button", "Create the job")
+    keys.press("Enter")
+    page.wait_for_url("**/jobs/*-*")
+    assert site.do(rows.job_of_draft, draft)["train"]["max_steps"] == 12
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_every_step_fits_the_screen(
+    visitor: Visitor, yard: dict[str, str], scheme: Any, width: int
+) -> None:
+    screen: Any = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    page = visitor.open(f"/jobs/new?model={yard['model']}&dataset={yard['dataset']}", **screen)
+    fits_the_screen(page)
+    go_on(page, "style")
+    choose(page, "LoRA")
+    for step in STEPS[3:]:
+        go_on(page, step)
+        fits_the_screen(page)
+    page.goto(page.url.replace("/review", "/model"))
+    fits_the_screen(page)

@@ -1,0 +1,112 @@
+"""Finding a base model: search, filters, chips, pages. The wizard shows the same cards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from registry import selector
+from tests import factories as make
+from tests.pages import Page
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def shown(ana: User) -> Any:
+    """``shown("family=llama")``: the names on the page."""
+    client = Client()
+    client.force_login(ana)
+
+    def names(query: str, **headers: str) -> set[str]:
+        response = client.get(f"/models?{query}", headers=headers)
+        assert response.status_code == 200
+        page = Page(response)
+        if not headers:
+            page.check_outline()
+        return {name for name in ("apple", "pear", "plum") if name in page.words}
+
+    return names
+
+
+def test_models_are_found_by_words_and_by_what_they_are(shown: Any) -> None:
+    make.make_model(name="apple", family="llama", stage="production", description="sweet")
+    make.make_model(name="pear", family="mistral", trainable=False)
+    make.make_model(name="plum", family="vit", modality="image")
+    assert shown("") == {"apple", "pear", "plum"}
+    assert shown("q=APP") == {"apple"}
+    assert shown("q=sweet") == {"apple"}
+    assert shown("family=mistral") == {"pear"}
+    assert shown("modality=image") == {"plum"}
+    assert shown("stage=production") == {"apple"}
+    assert shown("trainable=true") == {"apple", "plum"}
+    assert shown("trainable=false&family=llama") == set()
+    assert shown("q=&family=&modality=&stage=&trainable=") == {"apple", "pear", "plum"}
+
+
+@pytest.mark.parametrize("query", ["modality=smell", "stage=green", "trainable=perhaps", "q=%00"])
+def test_a_filter_that_cannot_be_is_a_bad_request(ana: User, query: str) -> None:
+    client = Client()
+    client.force_login(ana)
+    assert client.get(f"/models?{query}").status_code == 400
+
+
+def test_the_chips_say_what_a_model_is(ana: User) -> None:
+    make.make_model(
+        name="apple", dtype="int4", params_b=7, quantized=True, trainable=False, status="broken"
+    )
+    client = Client()
+    client.force_login(ana)
+    words = Page(client.get("/models")).words
+    assert "7 B int4 llama Staging Files missing not trainable servable quantized" in words
+
+
+def test_pages_keep_what_was_asked(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(selector.CARDS_A_PAGE + 1):
+        make.make_model(family="llama")
+    client = Client()
+    client.force_login(ana)
+    page = Page(client.get("/models?family=llama"))
+    assert f"{selector.CARDS_A_PAGE + 1} base models" in page.words
+    (further,) = [a["href"] for a in page.all("a") if a.get("rel") == "next"]
+    assert further == "/models?family=llama&page=2"
+
+
+def test_a_script_gets_the_cards_alone(ana: User) -> None:
+    make.make_model(name="apple")
+    client = Client()
+    client.force_login(ana)
+    part = client.get("/models?q=app", headers={"HX-Request": "true"}).content.decode()
+    assert "apple" in part
+    assert "<html" not in part
+    assert "<form" not in part
+
+
+def test_nothing_found_and_nothing_there_are_two_things(ana: User) -> None:
+    client = Client()
+    client.force_login(ana)
+    assert "/api/base-models" in Page(client.get("/models")).words
+    assert "No model is like that." in Page(client.get("/models?q=x")).words
+
+
+@pytest.mark.parametrize(("number", "shown"), [("2", "2"), ("9", "2"), ("-1", "1"), ("x", "1")])
+def test_a_page_that_is_not_there_is_the_nearest_one(ana: User, number: str, shown: str) -> None:
+    for _ in range(3):
+        make.make_model()
+    page = selector.models(ana, {"page": number}, size=2)["page"]
+    assert (str(page.number), len(page)) == (shown, 1 if shown == "2" else 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_remembered_is_forgotten_when_a_model_changes(ana: User) -> None:
+    make.make_model(name="apple", family="malus")
+    for _ in range(2):
+        found = selector.models(ana, {})
+        assert ([str(one) for one in found["page"]], found["families"]) == (["apple"], ["malus"])
+    make.make_model(name="pear", family="pyrus")
+    found = selector.models(ana, {})
+    assert [str(one) for one in found["page"]] == ["pear", "apple"]
+    assert found["families"] == ["malus", "pyrus"]

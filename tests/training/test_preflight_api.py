@@ -1,0 +1,141 @@
+"""Preflight over the API, of rows that are really there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from registry import doctor
+from registry.models import BaseModel, Dataset
+from tests.factories import make_dataset, make_model
+from tests.registry.files import write_rows
+from tests.training.trainer import tiny
+from training import token_counts
+from training.models import Recipe
+from training.trainer.plain_tokenizer import PlainTokenizer
+
+pytestmark = pytest.mark.django_db
+ClientOf = Callable[[User], APIClient]
+WORDS = [5, 5, 5, 40]
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> dict[str, Any]:
+    """A tiny model with its tokenizer, and four rows of text of which one is long."""
+    folder, rows = tmp_path / "model", tmp_path / "rows"
+    tiny.make_tokenizer().save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    rows.mkdir()
+    write_rows(rows / "train.jsonl", [{"text": "seven " * words} for words in WORDS])
+    report = doctor.check(rows)
+    dataset = make_dataset(
+        storage_path=str(rows), statistics=report.statistics, num_samples=report.num_samples
+    )
+    model = make_model(
+        storage_path=str(folder), hidden_size=64, num_layers=2, vocab_size=300, context_length=4096
+    )
+    return {
+        "base_model_id": str(model.pk),
+        "dataset_id": str(dataset.pk),
+        "recipe_id": str(Recipe.objects.get(name="lora").pk),
+        "train": {"num_train_epochs": 3, "global_batch_size": 2, "max_length": 100},
+        "resources": {"gpus": 0},
+    }
+
+
+def lengths(body: dict[str, Any]) -> list[int]:
+
+    folder = Path(BaseModel.objects.get(pk=body["base_model_id"]).storage_path)
+    tokenizer = PlainTokenizer.load(folder)
+    return [len(tokenizer.whole("seven " * words)) + 1 for words in WORDS]  # and the end token
+
+
+def preflight(client: APIClient, body: dict[str, Any]) -> dict[str, Any]:
+    answer = client.post("/api/experiments/preflight", body, format="json")
+    assert answer.status_code == 200, answer.content
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def test_the_rows_are_counted_with_the_models_own_tokenizer(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    told = preflight(client_of(ana), body)
+    found = lengths(body)
+    assert found[-1] > 100
+    cut = [min(length, 100) for length in found]
+    rows = told["rows"]
+    assert rows["basis"] == "counted"
+    assert rows["mean_tokens"] == pytest.approx(sum(cut) / 4, abs=0.05)
+    assert rows["truncated_percent"] == 25
+    assert rows["lost_tokens_percent"] == pytest.approx(100 * (1 - sum(cut) / sum(found)), abs=0.01)
+    assert (rows["rows_per_epoch"], rows["steps"]) == (4, 6)
+    assert rows["largest_micro_batch_tokens"] == 100 + found[0]
+    (warned,) = [one for one in told["warnings"] if "are cut" in one]
+    assert warned.startswith("25 % of the rows are longer than max_length 100 and are cut, and")
+    per_row = told["throughput"]["tokens_per_second"] / told["throughput"]["samples_per_second"]
+    assert per_row == pytest.approx(sum(cut) / 4, rel=0.01)
+    assert told["total_time_s"] == pytest.approx(sum(told["time_breakdown_s"].values()), rel=0.01)
+
+
+def test_only_the_first_preflight_counts_and_all_others_ask_as_often(
+    ana: User,
+    client_of: ClientOf,
+    body: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: Any,
+) -> None:
+
+    client = client_of(ana)
+    preflight(client, body)
+    monkeypatch.setattr(token_counts, "COMMAND", ["/nonexistent"])
+    with CaptureQueriesContext(connection) as queries:
+        preflight(client, body)
+    with django_assert_num_queries(len(queries)):
+        told = preflight(client, {**body, "train": {**body["train"], "max_length": 64}})
+    assert told["rows"]["basis"] == "counted"
+    assert len(queries) <= 12
+
+
+def test_packed_rows_are_counted_as_packs(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    train = {**body["train"], "packing": True, "max_length": 2 * max(lengths(body))}
+    told = preflight(client_of(ana), {**body, "train": train})["rows"]
+    assert (told["rows_per_epoch"], told["steps"]) == (1, 2)
+    assert told["mean_tokens"] == sum(lengths(body))
+
+
+def test_columns_of_other_names_are_counted_too(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+
+    dataset = Dataset.objects.get(pk=body["dataset_id"])
+    rows = [{"question": "seven " * words} for words in WORDS]
+    write_rows(Path(dataset.storage_path) / "train.jsonl", rows)
+    dataset.statistics = {**dataset.statistics, "columns": ["question"]}
+    dataset.save()
+    told = preflight(client_of(ana), {**body, "columns": {"text": "question"}})["rows"]
+    cut = [min(length, 100) for length in lengths(body)]
+    assert told["basis"] == "counted"
+    assert told["mean_tokens"] == pytest.approx(sum(cut) / 4, abs=0.05)
+
+
+def test_without_a_tokenizer_four_characters_are_a_token(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+
+    folder = Path(BaseModel.objects.get(pk=body["base_model_id"]).storage_path)
+    (folder / "tokenizer.json").unlink()
+    told = preflight(client_of(ana), body)["rows"]
+    assert told["basis"] == "guessed"
+    assert told["mean_tokens"] == pytest.approx((3 * 30 / 4 + 240 / 4) / 4, abs=1)
+    assert told["largest_micro_batch_tokens"] == 200  # nobody knows how long the longest is

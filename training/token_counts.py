@@ -1,0 +1,160 @@
+"""How long the rows of a dataset are in the tokens of a model: counted once, then remembered.
+
+The first preflight of a model with a dataset waits for the count, some tenths of a second; every
+later one asks the database. Where nothing can be counted, characters are divided by four.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from registry import doctor
+from registry.models import BaseModel, Dataset
+from registry.storage import BadPath
+from training.models import TokenCount
+from training.preflight.lengths import Lengths
+from training.preflight.token_rate import GUESSED, TokenRate, rate_of
+from training.trainer.spec import HELD_OUT_SPLITS
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # to be raised when the same rows would be counted otherwise
+COMMAND = [sys.executable, "-m", "training.trainer.counting"]
+TIMEOUT_S = 20
+# What could not be counted may have been a moment's trouble.
+TRY_AGAIN = timedelta(minutes=10)
+KINDS = {
+    **dict.fromkeys(("full", "lora", "qlora", "pretrain"), "language"),
+    **dict.fromkeys(("dpo", "orpo", "kto"), "preference"),
+    "text_classification": "labelled",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowLengths:
+    """Of the rows to train on and of those held out; None where nobody can say."""
+
+    train: Lengths | None = None
+    held_out: Lengths | None = None
+
+
+def lengths_of(
+    model: BaseModel, dataset: Dataset, *, method: str, columns: dict[str, str] | None = None
+) -> RowLengths:
+    """One query, and one more where it is the first time."""
+    if method not in KINDS:
+        return RowLengths()
+    found = _remembered(model, dataset, KINDS[method], columns or {})
+    rate = TokenRate(**found["rate"]) if found.get("rate") else GUESSED
+    characters = {} if columns else dataset.statistics.get("lengths", {})
+    most = None if columns else dataset.statistics.get("max_characters")
+    by_split = {split: rate.lengths(_pairs(rows), most) for split, rows in characters.items()}
+    train = by_split.get("train")
+    if found.get("complete"):
+        train = Lengths.of(_pairs(found["lengths"]), begins=_pairs(found["begins"]))
+    elif train is None and found.get("lengths"):
+        rows = dataset.statistics.get("rows", {}).get("train", 0)
+        train = Lengths.of(_scaled(_pairs(found["lengths"]), rows), basis="sampled")
+    held_out = next((by_split[split] for split in HELD_OUT_SPLITS if split in by_split), None)
+    return RowLengths(train=train, held_out=held_out)
+
+
+def _pairs(rows: Any) -> list[tuple[int, int]]:
+    return [(int(length), int(count)) for length, count in rows]
+
+
+def _scaled(counts: list[tuple[int, int]], rows: int) -> list[tuple[int, int]]:
+    """As if there were so many rows."""
+    share = rows / max(sum(count for _, count in counts), 1)
+    return counts if share <= 1 else [(n, max(round(count * share), 1)) for n, count in counts]
+
+
+def _remembered(
+    model: BaseModel, dataset: Dataset, kind: str, columns: dict[str, str]
+) -> dict[str, Any]:
+    """The count as the database has it; where it has none and the files are here, a new one."""
+    if not _are_here(model, dataset):
+        return {}
+    parts = [VERSION, *_identity(model), *_identity(dataset), kind, columns]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    known = TokenCount.objects.filter(pk=key).first()
+    if known is not None:
+        found: dict[str, Any] = known.found
+        if not found.get("problem") or timezone.now() - known.counted_at < TRY_AGAIN:
+            return found
+    files = _files(dataset)
+    if not files:
+        return {}
+    found = _count(model, files, kind, columns)
+    values = {"base_model": model, "dataset": dataset, "found": found}
+    try:
+        with transaction.atomic():
+            TokenCount.objects.update_or_create(key=key, defaults=values)
+    except IntegrityError:
+        log.info("%s or %s is gone; its tokens were counted in vain", model, dataset)
+    return found
+
+
+def _identity(entry: BaseModel | Dataset) -> tuple[str, str, str]:
+    return str(entry.pk), entry.checksum, entry.storage_path
+
+
+def _are_here(model: BaseModel, dataset: Dataset) -> bool:
+    """Whether tokenizer and rows are on this machine."""
+    if not model.storage_path or not dataset.storage_path:
+        return False
+    tokenizer = Path(model.storage_path) / "tokenizer.json"
+    return tokenizer.is_file() and Path(dataset.storage_path).exists()
+
+
+def _files(dataset: Dataset) -> list[str]:
+    """Those with the rows to train on."""
+    try:
+        files = doctor.split_files(Path(dataset.storage_path))
+    except BadPath:
+        return []
+    return [str(path) for path in files.get("train", [])]
+
+
+def _count(
+    model: BaseModel, files: list[str], kind: str, columns: dict[str, str]
+) -> dict[str, Any]:
+    """In a process of its own: it parses what others have written."""
+    order = {"model": model.storage_path, "files": files, "kind": kind, "columns": columns}
+    try:
+        done = subprocess.run(
+            COMMAND,
+            input=json.dumps(order).encode(),
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            cwd=settings.BASE_DIR,
+            env={"PATH": os.environ.get("PATH", ""), "TOKENIZERS_PARALLELISM": "false"},
+            check=True,
+        )
+        answer = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("the tokens of %s for %s cannot be counted: %s", files[0], model, error)
+        return {"problem": str(error)[:500]}
+    if answer["problem"]:
+        log.info("the tokens of %s for %s are not counted: %s", files[0], model, answer["problem"])
+        return {"problem": answer["problem"][:500]}
+    rate = rate_of([(characters, tokens) for characters, tokens in answer["rows"]])
+    return {
+        "complete": answer["complete"],
+        "lengths": answer["lengths"],
+        "begins": answer["begins"],
+        "rate": asdict(rate),
+    }
