@@ -10,14 +10,16 @@ key = $(shell (pwd; cat $(1)) | cksum | cut -d' ' -f1)
 RUNTIME := .venv/.runtime-$(call key,requirements.txt)
 DEV := .venv/.dev-$(call key,requirements.txt requirements-reporting.txt requirements-dev.txt)
 
-# Nothing is written into the checkout. (A PYTHONPYCACHEPREFIX would hide the bytecode that pip has
-# already written for the packages, and every process would start a second later.)
+# Nothing is written into the checkout. (A PYTHONPYCACHEPREFIX would hide the bytecode that was made
+# of the packages when they were installed, and every process would start a second later.)
 export PYTHONDONTWRITEBYTECODE := 1
 # The tests bring their own database and home.
 TESTS := env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL $(PYTHON) -m
 
+LANES := test-survival test-pages test-trainer test-units test-postgresql
+
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-platform test-trainer test-trainer-then-postgresql test-sqlite test-postgresql lint format types contracts schema migrations bench ci clean browser
+.PHONY: help demo run test $(LANES) test-sqlite lint format types contracts schema migrations bench screenshots ci clean browser
 
 help:  ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -28,24 +30,34 @@ demo: $(RUNTIME)  ## Fine-tune a small model through the API, and say what it ha
 run: $(RUNTIME)  ## Start the platform on 127.0.0.1:$PORT (default 5000) until Ctrl-C
 	@$(PYTHON) manage.py run
 
-# Two at a time: some compute and some mostly wait, so that together they share two cores well.
-test: $(DEV) browser  ## All tests on SQLite, and those with a database on PostgreSQL too
-	@$(MAKE) --no-print-directory --output-sync --jobs=2 test-platform test-trainer-then-postgresql
+# Those that start the platform, or a browser, and mostly wait for them; in two halves.
+PAGES := tests/e2e tests/trainyard/running
+SURVIVAL := tests/survival tests/hub
 
-test-platform: $(DEV) browser
-	$(TESTS) pytest --ignore tests/training/trainer
+# Four at a time: those that mostly wait come first when they have something to do, and those that
+# compute take what is left of the cores. The last begins when the first has ended.
+test: $(DEV) browser  ## All tests on SQLite, and those with a database on PostgreSQL too
+	@$(MAKE) --no-print-directory --output-sync --keep-going --jobs=4 $(LANES)
+
+test-pages: $(DEV)
+	$(TESTS) pytest $(PAGES)
+
+test-survival: $(DEV)
+	$(TESTS) pytest $(SURVIVAL)
 
 test-trainer: $(DEV)
-	$(TESTS) pytest tests/training/trainer
+	nice -n 5 $(TESTS) pytest tests/training/trainer
 
-test-trainer-then-postgresql: test-trainer
-	@$(MAKE) --no-print-directory test-postgresql
+test-units: $(DEV)
+	nice -n 5 $(TESTS) pytest $(addprefix --ignore ,tests/training/trainer $(PAGES) $(SURVIVAL))
 
 test-sqlite: $(DEV) browser
 	$(TESTS) pytest
 
+# Who may do what by which route does not depend on the database, and is half a thousand tests.
 test-postgresql: $(DEV)
-	$(TESTS) tests.postgresql $(PYTHON) -m pytest -p tests.database_only --ignore tests/training/trainer
+	nice -n 5 $(TESTS) tests.postgresql $(PYTHON) -m pytest -p tests.database_only \
+		$(addprefix --ignore ,tests/training/trainer tests/api/test_every_route.py)
 
 lint: $(DEV)  ## ruff: rules and format
 	$(PYTHON) -m ruff check $(CODE)
@@ -70,6 +82,9 @@ migrations: $(DEV)  ## Is a migration missing?
 bench: $(DEV)  ## The measurements that the documentation quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
 
+screenshots: $(DEV) browser  ## Pictures of every page, for docs/images/pages
+	env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL $(PYTHON) -m benchmarks.screenshots
+
 ci:  ## What the build server runs
 	.ci/run
 
@@ -88,12 +103,18 @@ clean:  ## Remove .venv; the next target installs it again. TRAINYARD_HOME stays
 	done; \
 	echo "Trainyard needs Python 3.11 or newer, as python3.11 or python3 on the PATH." >&2; exit 1
 
+# Bytecode is made for all packages at once, on every core; pip would make it on one. What a package
+# holds for other Pythons does not compile, which is nobody's mistake.
+INSTALL := $(PYTHON) -m pip install --quiet --no-compile
+COMPILE := $(PYTHON) -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
+
 # torch comes alone and first. TORCH_INDEX chooses another build of it, such as the one without CUDA:
 # make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
 $(RUNTIME): | .venv/bin/python
 	@echo "Installing requirements.txt into .venv (once) …"
-	@$(PYTHON) -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' requirements.txt)
-	@$(PYTHON) -m pip install --quiet -r requirements.txt
+	@$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' requirements.txt)
+	@$(INSTALL) -r requirements.txt
+	@$(COMPILE)
 	@# Celery, the web server and the trainer find the code wherever they are started.
 	@printf '%s\n' '$(CURDIR)' '$(CURDIR)/platform' \
 		> "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trainyard.pth"
@@ -101,7 +122,8 @@ $(RUNTIME): | .venv/bin/python
 
 $(DEV): $(RUNTIME)
 	@echo "Installing requirements-dev.txt into .venv (once) …"
-	@$(PYTHON) -m pip install --quiet -r requirements-dev.txt
+	@$(INSTALL) -r requirements-dev.txt
+	@$(COMPILE)
 	@rm -f .venv/.dev-*; touch $@
 
 # The browser tests drive Debian's chromium; without one they are skipped, and fail under CI=true.

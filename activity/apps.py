@@ -19,4 +19,4 @@ class ActivityConfig(AppConfig):
 def _watch(using: str, **kwargs: Any) -> None:
     from accounts import changes
 
-    changes.watch(using, "activity_activity", "activity_readmark")
+    changes.watch(using, "activity_activity", "activity_readmark", "activity_readupto")

@@ -8,9 +8,10 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from activity.live import push_on_commit
+from activity.live import push_on_commit, send_on_commit
 from activity.models import Activity, Cursor
 
+DELIVER = "activity.deliver"
 SHARED = "activity-shared"
 EVERYTHING = "activity-all"
 
@@ -54,4 +55,5 @@ def record(
     )
     for group in (group_of(project_id), EVERYTHING):
         push_on_commit(group, "activity.recorded")
+    send_on_commit(DELIVER, ignore_result=True)
     return activity

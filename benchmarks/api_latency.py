@@ -11,9 +11,7 @@ docs/performance.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,17 +20,16 @@ from pathlib import Path
 
 from benchmarks.latency import mlflow
 from benchmarks.latency.cases import cases
-from benchmarks.latency.measure import Side, answers, measure
+from benchmarks.latency.instance import arguments, filled, installation, running, served
+from benchmarks.latency.measure import Side, measure
 from benchmarks.latency.report import bars, machine, table, write
-from tests.postgresql import own_database
-from tests.trainyard.running.instances import ROOT, free_port, wait_for
+from tests.trainyard.running.instances import free_port
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainyard-benchmarks"
-START_SECONDS = 120
 
 
 def main() -> int:
-    options = arguments()
+    options = options_given()
     with tempfile.TemporaryDirectory(prefix="trainyard-latency-") as folder, ExitStack() as stack:
         sides = [
             stack.enter_context(ours(database, size, Path(folder)))
@@ -50,18 +47,16 @@ def main() -> int:
     text = "\n".join([machine(options), *table(sides), "", *(v.sentence for v in verdicts)])
     print(text)
     if options.write:
-        write(text)
+        write("api_latency", text)
     return 0 if all(verdict.kept for verdict in verdicts) else 1
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def options_given() -> argparse.Namespace:
+    databases = ["sqlite", "postgresql"]
+    parser = arguments(__doc__, databases=databases, requests=30, of="kind in each round")
     parser.add_argument("--sizes", type=_sizes, default=[1_000, 10_000, 100_000])
-    parser.add_argument("--databases", type=_words, default=["sqlite", "postgresql"])
     parser.add_argument("--skip-mlflow", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=30, help="of each kind in each round")
-    parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     return parser.parse_args()
 
 
@@ -69,29 +64,14 @@ def _sizes(words: str) -> list[int]:
     return sorted(int(word) for word in words.split(","))
 
 
-def _words(words: str) -> list[str]:
-    return words.split(",")
-
-
 @contextmanager
 def ours(database: str, size: int, folder: Path) -> Iterator[Side]:
-    """A Trainyard with so many rows, and its web server as `manage.py run` starts it."""
-    home, port = folder / f"{database}-{size}", free_port()
-    outside = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "TRAINYARD_MODE"}
-    environment = {name: value for name, value in os.environ.items() if name not in outside}
-    environment |= {"TRAINYARD_HOME": str(home), "PORT": str(port)}
-    with ExitStack() as stack:
-        if database == "postgresql":
-            environment["DATABASE_URL"] = stack.enter_context(own_database())
+    """A Trainyard with so many rows."""
+    with installation(database, folder / f"{database}-{size}") as environment:
         print(f"{database}: filling with {size:,} rows …", file=sys.stderr)
-        fill = [sys.executable, "-m", "benchmarks.latency.fill", str(size)]
-        filled = subprocess.run(
-            fill, env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-        )
-        serve = [sys.executable, "-m", "benchmarks.latency.serve"]
-        asked = cases(json.loads(filled.stdout))
-        stack.enter_context(running(serve, environment, port, "/healthz"))
-        yield Side(database, size, port, asked)
+        asked = cases(filled(environment, "fill", str(size)))
+        with served(environment) as port:
+            yield Side(database, size, port, asked)
 
 
 @contextmanager
@@ -101,27 +81,6 @@ def theirs(programs: Path, empty: Path, size: int) -> Iterator[Side]:
     command = mlflow.command(programs, mlflow.filled(empty, size), port)
     with running(command, dict(os.environ), port, "/health"):
         yield Side("mlflow", size, port, mlflow.cases(size))
-
-
-@contextmanager
-def running(
-    command: list[str], environment: dict[str, str], port: int, path: str
-) -> Iterator[None]:
-    """A server for as long as the block lasts. It gets a session of its own, which goes with it."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        wait_for(command[0], lambda: answers(port, path), START_SECONDS)
-        yield
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
 
 
 def take_turns(sides: list[Side], requests: int) -> None:

@@ -3,8 +3,9 @@
 ``python -m benchmarks.preflight_on_cpu [--rounds N] [--threads N] [--write]``, on a machine that
 does nothing else. Twelve configurations of our own trainer, each measured by a probe, as the
 platform makes them; of several rounds the quickest counts, as nothing makes a step quicker than it
-is. "Corrected" is what preflight says once it has seen the other eleven: no run corrects itself.
-``--write`` puts the table into docs/preflight.md.
+is. "Said" is with the rate of the CPU as a worker's standby notes it, "corrected" what preflight
+says once it has seen the other eleven: no run corrects itself. ``--write`` puts the table into
+docs/preflight.md.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 from benchmarks.throughput import workload
 from training import preflight
 from training.preflight.estimate import estimate
-from training.trainer import events
+from training.trainer import cpu_rate, events
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "preflight.md"
 BEGIN, END = "<!-- on the cpu: begin -->", "<!-- on the cpu: end -->"
@@ -79,6 +80,12 @@ class Found:
     step_s: float
 
 
+@dataclass(frozen=True)
+class Cpu:
+    threads: int
+    gflops: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
@@ -92,7 +99,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a file for what was measured, to go on from")
     asked = parser.parse_args()
     found = measured(asked.rounds, asked.threads, asked.keep, busy=asked.busy)
-    told = "\n".join(table(found, asked.threads, busy=asked.busy))
+    cpu = Cpu(asked.threads, cpu_rate.measured_gflops(asked.threads))
+    told = "\n".join(table(found, cpu, busy=asked.busy))
     print(told)
     if asked.write:
         page = DOCS.read_text(encoding="utf-8")
@@ -155,7 +163,7 @@ def probe(one: Configuration, model: Path, run_dir: Path, threads: int, *, busy:
     return Found(told["peak_memory_mb"], computed if busy else told["step_seconds"])
 
 
-def experiment(one: Configuration, threads: int) -> preflight.Experiment:
+def experiment(one: Configuration, cpu: Cpu) -> preflight.Experiment:
     size = workload.SIZES[one.model]
     shape = {name: value for name, value in dataclasses.asdict(size).items() if name != "steps"}
     return preflight.Experiment(
@@ -173,37 +181,40 @@ def experiment(one: Configuration, threads: int) -> preflight.Experiment:
         ),
         recipe=preflight.RecipeFacts(name=one.method, method=one.method),
         train=preflight.TrainSpec(**one.train),
-        resources=preflight.Resources(gpus=0, cpu_threads=threads),
+        resources=preflight.Resources(gpus=0, cpu_threads=cpu.threads, cpu_gflops=cpu.gflops),
     )
 
 
 def expected(
-    one: Configuration, threads: int, known: preflight.Corrections = preflight.NO_RUNS
+    one: Configuration, cpu: Cpu, known: preflight.Corrections = preflight.NO_RUNS
 ) -> Found:
     """What preflight says, in the words of what is measured."""
-    asked = experiment(one, threads)
-    needs = estimate(asked, known.of(asked).calibration())
+    asked = experiment(one, cpu)
+    needs = estimate(asked, known.of(asked).calibration)
     assert needs is not None
     peak = needs.memory.peak_allocated_bytes + needs.memory.context_bytes
     return Found(peak / 2**20, needs.speed.time_per_step_ms / 1000)
 
 
 def taught(
-    found: dict[Configuration, Found], threads: int, without: Configuration
+    found: dict[Configuration, Found], cpu: Cpu, without: Configuration
 ) -> preflight.Corrections:
     runs = []
     for one, numbers in found.items():
         if one != without:
-            said = expected(one, threads)
-            kind = preflight.kind_of(experiment(one, threads))
+            said = expected(one, cpu)
+            kind = preflight.kind_of(experiment(one, cpu))
             runs.append(
                 preflight.Run(kind, numbers.peak_mb / said.peak_mb, numbers.step_s / said.step_s)
             )
     return preflight.Corrections(tuple(runs))
 
 
-def table(found: dict[Configuration, Found], threads: int, *, busy: bool = False) -> Iterator[str]:
-    yield f"Measured with {threads} thread{'s' if threads > 1 else ''}." + (
+def table(found: dict[Configuration, Found], cpu: Cpu, *, busy: bool = False) -> Iterator[str]:
+    yield (
+        f"Measured with {cpu.threads} thread{'s' if cpu.threads > 1 else ''}, which multiply with "
+        f"{cpu.gflops:.0f} GFLOP/s."
+    ) + (
         " Others used the cores too, so a step's time is what the process computed." if busy else ""
     )
     yield ""
@@ -214,8 +225,8 @@ def table(found: dict[Configuration, Found], threads: int, *, busy: bool = False
     yield "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     errors: dict[str, list[float]] = {}
     for one, numbers in found.items():
-        plain = expected(one, threads)
-        better = expected(one, threads, taught(found, threads, one))
+        plain = expected(one, cpu)
+        better = expected(one, cpu, taught(found, cpu, one))
         cells = []
         for name, is_, scale in (
             ("memory", numbers.peak_mb, ("peak_mb", 1)),

@@ -16,8 +16,11 @@ from unfold.admin import TabularInline
 from unfold.widgets import PROSE_CLASSES
 
 from accounts.curators import CannotBeDone, Deed, Page, ReadOnly, link, list_link, on_list, on_page
-from registry import model_cards, services, stages
-from registry.models import Adapter, BaseModel, Dataset, Entry, Stage
+from registry import checks, code_reviews, model_cards, model_checks, services, stages
+from registry.hub import admin as hub_admin
+from registry.models import Adapter, BaseModel, CodeReview, Dataset, Entry, Stage
+
+__all__ = ["hub_admin"]  # registers its own pages
 
 
 class EntryAdmin(Page):
@@ -38,7 +41,8 @@ class EntryAdmin(Page):
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: Any) -> None:
-        services.edit(obj, {name: form.cleaned_data[name] for name in form.changed_data})
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        services.edit(obj, changes, beyond_quota=True)  # who works here also sets the quotas
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         services.delete(obj)
@@ -93,6 +97,26 @@ PROMOTE = moving("Promote to production", Stage.PRODUCTION)
 ARCHIVE = moving("Archive", Stage.ARCHIVED)
 
 
+def check_model(model: BaseModel, curator: Any) -> str:
+    try:
+        model_checks.check(model)
+    except services.CannotRegister as error:
+        raise CannotBeDone(str(error)) from error
+    if model.check_heard_at:
+        return f"{model}: a worker is reading all files."
+    if model.status == BaseModel.Status.BROKEN:
+        return f"{model} is broken: {' '.join(model.file_problems[:3])}"
+    return f"{model}: all files are as they were registered."
+
+
+CHECK_MODEL = Deed(
+    name="Check files again",
+    question="Read all files again? That may take a while for large ones.",
+    why_not=lambda model: "" if model.storage_path else "It has no files.",
+    do=check_model,
+)
+
+
 @admin.register(BaseModel)
 class BaseModelAdmin(EntryAdmin):
     list_display = ("name", "family", "params_b", "dtype", "stage", "status", "project")
@@ -110,8 +134,9 @@ class BaseModelAdmin(EntryAdmin):
     )
     lineage = ("made_by", "used_by", "card")
     inlines = (AdapterInline,)
-    actions = ("promote", "archive")
-    actions_detail = ("promote_this", "archive_this")
+    actions = ("promote", "archive", "check_again")
+    actions_detail = ("promote_this", "archive_this", "check_this")
+    check_again, check_this = on_list(CHECK_MODEL), on_page(CHECK_MODEL, "check")
     promote, promote_this = on_list(PROMOTE), on_page(PROMOTE, "promote")
     archive, archive_this = on_list(ARCHIVE), on_page(ARCHIVE, "archive")
 
@@ -122,9 +147,11 @@ class BaseModelAdmin(EntryAdmin):
 
 def check(dataset: Dataset, curator: Any) -> str:
     try:
-        services.check_dataset(dataset)
+        services.check_dataset(dataset, user=curator)
     except services.CannotRegister as error:
         raise CannotBeDone(str(error)) from error
+    if checks.open_checks([dataset]):
+        return f"{dataset}: a worker is checking it."
     if not dataset.integrity_checked:
         return f"{dataset}: the files are there; rows of {dataset.modality} are not read."
     if not dataset.integrity_passed:
@@ -162,3 +189,46 @@ class AdapterAdmin(EntryAdmin):
     list_select_related = ("project", "base_model")
     editable = (*EntryAdmin.editable, "model_card")
     lineage = ("made_by", "card")
+
+
+def approve(review: CodeReview, curator: Any) -> str:
+    code_reviews.approve(review, actor=curator)
+    return f"{review} may run now."
+
+
+def withdraw(review: CodeReview, curator: Any) -> str:
+    code_reviews.withdraw(review)
+    return f"{review} may not run any more."
+
+
+APPROVE = Deed(
+    name="Approve",
+    question="Let this code run in the trainers? Whoever approves it has read it.",
+    why_not=lambda review: "It is approved already." if review.is_approved else "",
+    do=approve,
+)
+WITHDRAW = Deed(
+    name="Withdraw the approval",
+    question="Let this code run no more? Models that need it cannot be trained then.",
+    why_not=lambda review: "" if review.is_approved else "It is not approved.",
+    do=withdraw,
+)
+
+
+@admin.register(CodeReview)
+class CodeReviewAdmin(ReadOnly, Page):
+    """Code that models bring along: to be read, then approved or not."""
+
+    list_display = ("__str__", "approved_by", "approved_at", "created_at")
+    list_filter = (("approved_at", admin.EmptyFieldListFilter),)
+    search_fields = ("sha256", "found_in")
+    list_select_related = ("approved_by",)
+    readonly_fields = ("code",)
+    actions = ("approve_all", "withdraw_all")
+    actions_detail = ("approve_this", "withdraw_this")
+    approve_all, approve_this = on_list(APPROVE), on_page(APPROVE, "approve")
+    withdraw_all, withdraw_this = on_list(WITHDRAW), on_page(WITHDRAW, "withdraw")
+
+    @admin.display(description="The code itself")
+    def code(self, review: CodeReview) -> SafeString:
+        return format_html("<pre>{}</pre>", code_reviews.text_of(review))

@@ -20,9 +20,20 @@ class Compatibility(TypedDict):
 
 
 def compatibility(dataset: Dataset, model: BaseModel) -> Compatibility:
-    errors = [*_modality(dataset, model), *_integrity(dataset), *_template(dataset, model)]
+    errors = [
+        *_files(model),
+        *_modality(dataset, model),
+        *_integrity(dataset),
+        *_template(dataset, model),
+    ]
     warnings = [*_unchecked(dataset), *_length(dataset, model), *_no_held_out(dataset)]
     return {"compatible": not errors, "warnings": warnings, "errors": errors}
+
+
+def _files(model: BaseModel) -> list[str]:
+    if model.status != BaseModel.Status.BROKEN:
+        return []
+    return [f"The model '{model.name}' is broken: {model.why_broken}"]
 
 
 def _modality(dataset: Dataset, model: BaseModel) -> list[str]:
@@ -54,12 +65,14 @@ def _integrity(dataset: Dataset) -> list[str]:
 
 
 def _template(dataset: Dataset, model: BaseModel) -> list[str]:
-    kind = dataset.statistics.get("row_format")
-    has_template = model.inspection.get("has_chat_template")
-    if kind in NEEDS_CHAT_TEMPLATE and has_template is False:
+    if dataset.statistics.get("row_format") not in NEEDS_CHAT_TEMPLATE:
+        return []
+    if model.inspection.get("has_chat_template") is False:
         return [
             f"The rows are conversations, but the tokenizer of '{model.name}' has no chat template."
         ]
+    if (model.inspection.get("tokenizer") or {}).get("template_renders") is False:
+        return [f"The rows are conversations, but the chat template of '{model.name}' is broken."]
     return []
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from registry.inspect import Inspected
+from registry.inspect import Inspected, InspectedAdapter
+from registry.inspect.facts import Card
 
 # Keys of a model's metadata that an inspection writes; the first is never taken from a caller.
 INSPECTED_KEYS = ("inspection", "config")
+# What a person may have changed since: a second look at the files leaves it alone.
+WORDS = ("family", "model_card", "tags", "trainable")
+# As the API takes them from people.
+LONGEST_TAG, MOST_TAGS = 60, 50
 
 
 def own_words(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +40,9 @@ def with_facts(fields: dict[str, Any], inspected: Inspected, *, has_files: bool)
         known |= {"quantized": inspected.quantized}
     if has_files:
         known |= {"is_gguf": inspected.is_gguf}
-    words = {"family": inspected.family, "model_card": inspected.model_card}
+    words: dict[str, Any] = {"family": inspected.family, "model_card": inspected.card.text}
+    if inspected.card.tags:
+        words["tags"] = _tags(inspected.card)
     if not has_files:
         words["modality"] = known.pop("modality")
     words = {key: value for key, value in words.items() if value and not fields.get(key)}
@@ -45,6 +53,7 @@ def with_facts(fields: dict[str, Any], inspected: Inspected, *, has_files: bool)
 
 def found_in(inspected: Inspected) -> dict[str, Any]:
     """What goes into a model's metadata: its config, and what has no field of its own."""
+    tokenizer = inspected.tokenizer
     found: dict[str, Any] = {
         "inspection": {
             "params": inspected.params,
@@ -53,6 +62,37 @@ def found_in(inspected: Inspected) -> dict[str, Any]:
             "has_tokenizer": inspected.has_tokenizer,
             "has_chat_template": inspected.has_chat_template,
             "weight_files": list(inspected.weight_files),
+            "tokenizer": None if tokenizer is None else asdict(tokenizer),
+            "code": None if inspected.code is None else inspected.code.as_dict(),
+            "findings": [finding.as_dict() for finding in inspected.findings],
+            **_of_card(inspected.card),
         }
     }
     return found if inspected.config is None else {**found, "config": inspected.config}
+
+
+def found_in_adapter(inspected: InspectedAdapter) -> dict[str, Any]:
+    """The same of an adapter."""
+    return {
+        "inspection": {
+            "params": inspected.params,
+            "dtypes": inspected.dtypes,
+            "weight_files": list(inspected.weight_files),
+            "findings": [finding.as_dict() for finding in inspected.findings],
+            "made_for": inspected.base_model,
+            **_of_card(inspected.card),
+        },
+        "config": inspected.config,
+    }
+
+
+def _of_card(card: Card) -> dict[str, Any]:
+    return {
+        "license": card.license,
+        "base_model": list(card.base_model),
+        "languages": list(card.languages),
+    }
+
+
+def _tags(card: Card) -> list[str]:
+    return [tag for tag in card.tags if len(tag) <= LONGEST_TAG][:MOST_TAGS]

@@ -18,5 +18,10 @@ _TAGS = nh3.ALLOWED_TAGS - {"img", "picture", "source", "map", "area"}
 def to_html(card: str) -> SafeString:
     """The card as HTML without scripts, styles, pictures and forms."""
     text = _FRONT_MATTER.sub("", card.replace("\r\n", "\n"))
-    html = nh3.clean(_MARKDOWN.render(text), tags=_TAGS, url_schemes={"http", "https", "mailto"})
-    return mark_safe(html)
+    tokens = _MARKDOWN.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            # It stands below a heading of the page, which is below the page's own.
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+    html = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    return mark_safe(nh3.clean(html, tags=_TAGS, url_schemes={"http", "https", "mailto"}))

@@ -23,10 +23,12 @@ SHORTEST = 3
 SEARCHED = {
     "registry_basemodel": ("name", "family", "description"),
     "registry_dataset": ("name", "description"),
+    "registry_adapter": ("name", "description"),
 }
 LISTED = {
     "registry_basemodel": "project_id, family, stage, modality, trainable, servable",
     "registry_dataset": "project_id, modality",
+    "registry_adapter": "project_id, method",
 }
 
 

@@ -10,14 +10,15 @@ from django.core.cache import cache
 from django.core.exceptions import BadRequest
 from django.core.paginator import Page, Paginator
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from accounts import changes
 from api import remembered
-from registry.api.filters import BaseModelFilter, DatasetFilter
-from registry.models import BaseModel, Dataset, Modality, Stage
+from registry.api.filters import AdapterFilter, BaseModelFilter, DatasetFilter
+from registry.models import Adapter, BaseModel, Dataset, Modality, Stage
 
 CARDS_A_PAGE = 24
+ADAPTERS_A_PAGE = 25
 MOST_FAMILIES = 100
 ANY = [("", "Any")]
 
@@ -55,6 +56,18 @@ def models(user: Any, asked: Mapping[str, str], size: int = CARDS_A_PAGE) -> dic
         "modalities": Modality.choices,
         "stages": Stage.choices,
     }
+
+
+def adapters(user: Any, asked: Mapping[str, str]) -> Page[Any]:
+    """Those with the same words; the other filters ask for what only a base model has. Raises
+    BadRequest."""
+    q = _cleaned(Words, asked)["q"]
+    visible = Adapter.objects.visible_to(user)
+    found = AdapterFilter({"q": q} if q else {}, queryset=visible).qs
+    # Their models apart: joined, SQLite may begin with the many models.
+    models = Prefetch("base_model", BaseModel.objects.only("name"))
+    rows = found.defer("model_card", "metadata").prefetch_related(models)
+    return page_of(rows, asked.get("adapters"), ADAPTERS_A_PAGE, (user.pk, user.is_superuser, q))
 
 
 def datasets(user: Any, asked: Mapping[str, str]) -> tuple[QuerySet[Dataset], str]:

@@ -22,7 +22,7 @@ def why_not(model: BaseModel, to: Stage) -> str:
     if model.stage not in COMES_FROM.get(to, ()):
         return f"It is in {model.stage}, and from there no model moves to {to}."
     if to == Stage.PRODUCTION and model.status != BaseModel.Status.ACTIVE:
-        return "Its files are gone or have changed."
+        return model.why_broken
     if to == Stage.PRODUCTION and not (model.storage_path or model.hf_repo_id):
         return "It has no files."
     return ""

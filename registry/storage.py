@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import uuid
@@ -11,7 +12,7 @@ from pathlib import Path
 from django.conf import settings
 
 from registry import files
-from registry.files import BadPath, Manifest, checksum, total_size
+from registry.files import BadPath, Hashed, Manifest, Meanwhile, Seen, checksum, total_size
 
 __all__ = ["BadPath", "Manifest", "checksum", "total_size"]
 
@@ -70,8 +71,9 @@ def _is_below_roots(place: Path) -> bool:
 
 
 def is_upload(place: Path) -> bool:
-    """Is this inside a folder that an upload has made?"""
-    return _uuid_below(place, Path(settings.TRAINYARD_DATASETS).resolve())
+    """Is this inside a folder that an upload or a transfer has made?"""
+    homes = (settings.TRAINYARD_DATASETS, settings.TRAINYARD_MODELS)
+    return any(_uuid_below(place, Path(home).resolve()) for home in homes)
 
 
 def is_export(place: Path) -> bool:
@@ -99,10 +101,15 @@ def check_links(path: Path) -> None:
             )
 
 
-def manifest(path: Path) -> Manifest:
+def manifest(path: Path, meanwhile: Meanwhile = None) -> Manifest:
     """``{relative path: {"sha256", "size"}}`` of every file. Raises BadPath."""
+    return {name: hashed.facts for name, hashed in hash_folder(path, meanwhile).items()}
+
+
+def hash_folder(path: Path, meanwhile: Meanwhile = None) -> dict[str, Hashed]:
+    """The same, with how each file looked meanwhile (`write_seen`). Raises BadPath."""
     check_links(path)
-    return files.manifest(path)
+    return files.hash_folder(path, meanwhile)
 
 
 # --- The manifests we keep -----------------------------------------------------------------------
@@ -116,10 +123,14 @@ def manifest_path(entry_id: uuid.UUID, *, kind: str) -> Path:
 
 def write_manifest(path: Path, entries: Manifest) -> None:
     """Atomically: a reader sees all of it or what was there before."""
+    _write(path, files.manifest_lines(entries))
+
+
+def _write(path: Path, text: str) -> None:
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(half, "w", encoding="utf-8") as file:
-            file.write(files.manifest_lines(entries))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(half, path)
@@ -136,29 +147,21 @@ def read_manifest(path: Path) -> Manifest | None:
         return None
 
 
-def changes(path: Path, before: Manifest, *, also_new: bool = False) -> list[str]:
-    """What is no longer as the manifest says, one sentence each. Hashes every file it names.
+def seen_path(manifest: Path) -> Path:
+    """Beside the manifest: how the files looked when they were last found to be right."""
+    return manifest.with_name(manifest.name.replace(".manifest.jsonl", ".seen.json"))
 
-    ``also_new`` counts a file that has come since: one more file of rows makes another dataset.
-    """
-    folder = path if path.is_dir() else path.parent
-    found = []
-    for name, facts in sorted(before.items()):
-        file = folder / name
-        if not file.is_file():
-            found.append(f"{name} is missing.")
-            continue
-        try:
-            now = files.facts_of(file)
-        except BadPath as error:
-            found.append(str(error))
-            continue
-        if now != facts:
-            found.append(f"{name} has changed ({facts['size']:,} bytes then, {now['size']:,} now).")
-    if also_new and path.is_dir():
-        names = {files.relative_name(path, file) for file in files.regular_files(path)}
-        found += [f"{name} is new." for name in sorted(names - before.keys())]
-    return found
+
+def write_seen(path: Path, looks: dict[str, Seen]) -> None:
+    _write(path, json.dumps(looks))
+
+
+def read_seen(path: Path) -> dict[str, Seen]:
+    """Empty where nothing is remembered, or nothing that can be understood."""
+    try:
+        return {name: Seen(*look) for name, look in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 # --- Uploads -------------------------------------------------------------------------------------
@@ -166,6 +169,11 @@ def changes(path: Path, before: Manifest, *, also_new: bool = False) -> list[str
 
 def upload_folder(dataset_id: uuid.UUID) -> Path:
     return Path(settings.TRAINYARD_DATASETS).resolve() / str(dataset_id)
+
+
+def model_folder(model_id: uuid.UUID) -> Path:
+    """Of a model that a transfer has brought."""
+    return Path(settings.TRAINYARD_MODELS).resolve() / str(model_id)
 
 
 def take_in(temporary: Path, target: Path) -> None:

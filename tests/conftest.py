@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.core.cache import cache
@@ -15,6 +16,15 @@ from rest_framework.test import APIClient
 from accounts.models import Membership, Project, Token, User
 from tests.brokers import answers, own_valkey
 from tests.programs import TokenOf, with_secret
+
+# Several lanes share the cores: how long an example takes says nothing.
+hypothesis.settings.register_profile(
+    "patient",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture
@@ -27,10 +37,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "TRAINYARD_UPLOADS": "uploads",
         "TRAINYARD_MODELS": "models",
         "TRAINYARD_DATASETS": "datasets",
+        "TRAINYARD_TRANSFERS": "transfers",
     }.items():
         (tmp_path / folder).mkdir()
         monkeypatch.setattr(settings, setting, tmp_path / folder)
     monkeypatch.setattr(settings, "TRAINYARD_HOME", tmp_path)
+    monkeypatch.setattr(
+        settings,
+        "TRAINYARD_FOLDERS_OF",
+        {tmp_path / at.name: tables for at, tables in settings.TRAINYARD_FOLDERS_OF.items()},
+    )
     monkeypatch.setattr(settings, "FILE_UPLOAD_TEMP_DIR", tmp_path / "uploads")
     monkeypatch.setattr(
         settings,
@@ -119,8 +135,9 @@ def pytest_runtest_makereport(item: Any, call: Any) -> None:
     if os.environ.get("CI") == "true" and call.excinfo is not None:
         reason = call.excinfo.value
         if isinstance(reason, pytest.skip.Exception) and "cuda" not in item.keywords:
+            failure = AssertionError(f"skipped under CI=true: {reason}")
             call.excinfo = pytest.ExceptionInfo.from_exception(
-                AssertionError(f"skipped under CI=true: {reason}")
+                failure.with_traceback(call.excinfo.tb)
             )
 
 

@@ -15,8 +15,11 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.models import Project, User
-from activity.models import Activity, Cursor
-from registry.models import Adapter, BaseModel, Dataset
+from activity import webhooks
+from activity.models import Activity, Cursor, Webhook
+from registry.hub.models import FINAL as TRANSFER_FINAL
+from registry.hub.models import Status as TransferStatus
+from registry.models import Adapter, BaseModel, CodeReview, Dataset, Transfer, Upload
 from training.models import (
     ACTIVE,
     FINAL,
@@ -24,6 +27,7 @@ from training.models import (
     Checkpoint,
     Device,
     Experiment,
+    Generation,
     Job,
     JobEvent,
     Lease,
@@ -88,6 +92,17 @@ def make_adapter(base_model: BaseModel | None = None, **fields: Any) -> Adapter:
     )
 
 
+def make_code_review(**fields: Any) -> CodeReview:
+    return CodeReview.objects.create(
+        **{
+            "sha256": f"{next(_numbers):064x}",
+            "files": {"modeling_own.py": "0" * 64},
+            "found_in": "/models/own",
+            **fields,
+        }
+    )
+
+
 def make_recipe(*, project: Project | None = None, **fields: Any) -> Recipe:
     number = next(_numbers)
     return Recipe.objects.create(
@@ -96,6 +111,35 @@ def make_recipe(*, project: Project | None = None, **fields: Any) -> Recipe:
             "name": f"recipe-{number}",
             "display_name": f"Recipe {number}",
             "method": "lora",
+            **fields,
+        }
+    )
+
+
+def make_upload(*, project: Project | None = None, **fields: Any) -> Upload:
+    """One of which nothing has come yet; its file is not made."""
+    return Upload.objects.create(
+        **{
+            "project": project or Project.objects.default(),
+            "file_name": "train.jsonl",
+            "size_bytes": 1000,
+            "expires_at": timezone.now() + timedelta(days=1),
+            **fields,
+        }
+    )
+
+
+def make_generation(*, project: Project | None = None, **fields: Any) -> Generation:
+    """A prompt to a base model that waits."""
+    project = project or Project.objects.default()
+    base_model = fields.pop("base_model", None) or make_model(project=project)
+    return Generation.objects.create(
+        **{
+            "project": project,
+            "base_model": base_model,
+            "prompt": "two plus two is",
+            "sampling": {"max_new_tokens": 8, "seed": 1},
+            "time_limit_s": 60,
             **fields,
         }
     )
@@ -279,6 +323,48 @@ def make_worker(
 
 def make_lease(job: Job, device: Device) -> Lease:
     return Lease.objects.create(device=device, job=job, attempt=job.attempt, sent_at=timezone.now())
+
+
+def make_transfer(
+    *, status: str = TransferStatus.QUEUED, project: Project | None = None, **fields: Any
+) -> Transfer:
+    """A transfer in any status, with the times and facts that one in it has."""
+    now = timezone.now()
+    in_status: dict[str, Any] = {"queued_at": now}
+    if status in (TransferStatus.RUNNING, *TRANSFER_FINAL):
+        in_status |= {"started_at": now, "size_bytes": 1000, "files_total": 2}
+    if status == TransferStatus.RUNNING:
+        in_status |= {"heartbeat_at": now}
+    if status in TRANSFER_FINAL:
+        in_status |= {"finished_at": now}
+    if status == TransferStatus.FAILED:
+        in_status |= {"failure": {"kind": "missing", "message": "Not there.", "advice": "Look."}}
+    if status == TransferStatus.COMPLETED:
+        in_status |= {"result": {"kind": "dataset", "id": str(uuid.uuid4()), "name": "rows"}}
+    return Transfer.objects.create(
+        **{
+            "project": project or Project.objects.default(),
+            "kind": "hf_dataset",
+            "hf_repo_id": f"ana/rows-{next(_numbers)}",
+            "name": "rows",
+            "status": status,
+            **in_status,
+            **fields,
+        }
+    )
+
+
+def make_webhook(*, project: Project | None = None, **fields: Any) -> Webhook:
+    return webhooks.create(
+        user=None,
+        **{
+            "project": project or Project.objects.default(),
+            "name": f"webhook-{next(_numbers)}",
+            "url": "https://hooks.example.org/x",
+            "event_types": ["job_completed", "job_failed"],
+            **fields,
+        },
+    )
 
 
 def make_activity(*, project: Project | None = None, **fields: Any) -> Activity:

@@ -13,5 +13,9 @@ _folder = tempfile.TemporaryDirectory(prefix="trainyard-tests-")
 os.environ["TRAINYARD_HOME"] = _folder.name
 # As the trainer does, so that torch and the platform share two cores without fighting.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Several trainers run at a time, and threads that wait for each other take more of the cores than
+# they give (benchmarks/thread_waiting.py).
+os.environ.setdefault("TRAINYARD_CPU_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Hypothesis would keep its examples in the checkout.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", f"{_folder.name}/hypothesis")

@@ -214,8 +214,8 @@ def ships(obj: Any) -> bool:
 class WorkerInline(ReadOnly, TabularInline):
     model = Worker
     fields = [
-        "name", "seen_at", "started_at", "cpu_threads", "host_memory_mb", "host_memory_free_mb",
-        "driver",
+        "name", "seen_at", "started_at", "cpu_threads", "cpu_gflops", "host_memory_mb",
+        "host_memory_free_mb", "driver",
     ]  # fmt: skip
     extra = 0
     show_change_link = True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
-from registry import doctor
+from registry import code_reviews, doctor
 from registry.models import BaseModel, Dataset
 from training import measurements, preflight, token_counts
 from training.models import Device, Partition, Recipe, Worker
@@ -18,6 +19,7 @@ from training.preflight.token_rate import GUESSED
 from training.trainer import harness, spec
 
 _LIBRARIES = {name for needed in spec.QUANTIZATION_LIBRARIES.values() for name in needed}
+_OF_A_WORKER = ("cpu_threads", "cpu_gflops", "host_memory_mb")
 
 
 def check(plan: dict[str, Any]) -> preflight.Report:
@@ -35,9 +37,7 @@ def facts(plan: dict[str, Any]) -> preflight.Experiment:
     """
     resources = plan["resources"]
     columns = plan["columns"]
-    dataset = with_lengths(plan, dataset_facts(plan["dataset"]))
-    if columns:  # the doctor looked at the rows under the names that stand in the files
-        dataset = replace(dataset, row_format=None)
+    dataset = with_lengths(plan, dataset_facts(plan["dataset"], columns))
     return preflight.Experiment(
         model=model_facts(plan["base_model"]),
         dataset=dataset,
@@ -45,7 +45,7 @@ def facts(plan: dict[str, Any]) -> preflight.Experiment:
         recipe=recipe_facts(plan["recipe"]),
         train=spec.TrainSpec(**_tuples(plan["train"])),
         lora=spec.LoraSpec(**_tuples(plan["lora"])),
-        resources=_resources(resources),
+        resources=_resources(resources, _libraries(plan["base_model"])),
         eval_suites=tuple(plan["eval"].get("suites", ())),
         eval_interval=plan["eval"].get("interval"),
         suites=tuple(map(suite_facts, harness_suites(plan["eval"]))),
@@ -95,7 +95,7 @@ def missing_trackers(train: dict[str, Any]) -> tuple[str, ...]:
 
 def model_facts(model: BaseModel) -> preflight.ModelFacts:
     folder = Path(model.storage_path) if model.storage_path else None
-    found = model.metadata.get("inspection", {})
+    found = model.inspection
     return preflight.ModelFacts(
         name=model.name,
         dtype=model.dtype,
@@ -119,11 +119,44 @@ def model_facts(model: BaseModel) -> preflight.ModelFacts:
         size_bytes=model.size_bytes or None,
         has_tokenizer=found.get("has_tokenizer"),
         has_chat_template=found.get("has_chat_template"),
+        template_renders=(found.get("tokenizer") or {}).get("template_renders"),
+        problems=tuple(_problems(model)),
     )
 
 
-def dataset_facts(dataset: Dataset) -> preflight.DatasetFacts:
+def _problems(model: BaseModel) -> Iterator[str]:
+    """What stands against any use of the model, in sentences."""
+    if failed := model.failed_check:
+        yield f"{failed['message']} {failed['fix']}"
+    elif model.status == BaseModel.Status.BROKEN:
+        told = model.file_problems or ["Its files are gone or have changed."]
+        more = f" And {len(told) - 1} more." if len(told) > 1 else ""
+        yield f"{told[0]}{more} Put the files back and check the model again."
+    for finding in model.inspection.get("findings", []):
+        # A template matters to conversations only, and has a rule of its own.
+        if finding["level"] == "error" and not finding["code"].startswith("chat_template"):
+            yield f"{finding['message']} {finding['fix']}"
+    if reason := code_reviews.refusal(model):
+        yield reason
+
+
+def dataset_facts(dataset: Dataset, columns: dict[str, str]) -> preflight.DatasetFacts:
+    """What the doctor has found holds under the columns under which the rows were read."""
     found = dataset.statistics
+    facts = _dataset_facts(dataset, found)
+    if columns and columns != dataset.columns:
+        rows = facts.num_samples or found.get("rows_read")
+        return replace(
+            facts,
+            row_format=None,
+            num_samples=rows,
+            integrity_checked=False,
+            integrity_passed=False,
+        )
+    return facts
+
+
+def _dataset_facts(dataset: Dataset, found: dict[str, Any]) -> preflight.DatasetFacts:
     columns = tuple(found.get("columns", ()))
     return preflight.DatasetFacts(
         name=dataset.name,
@@ -187,34 +220,62 @@ def recipe_facts(recipe: Recipe) -> preflight.RecipeFacts:
     )
 
 
+def _libraries(model: BaseModel) -> frozenset[str] | None:
+    """Of those for quantized models the ones that are installed; None where it does not matter."""
+    if not model.quantized:
+        return None
+    return frozenset(name for name in _LIBRARIES if importlib.util.find_spec(name))
+
+
 def partition_of(resources: dict[str, Any]) -> Partition:
     """The partition that the job names, or the default one."""
+    return Partition.objects.get(**_of_partition(resources))
+
+
+def _of_partition(resources: dict[str, Any]) -> dict[str, Any]:
     if partition_id := resources.get("partition_id"):
-        return Partition.objects.get(pk=partition_id)
-    return Partition.objects.get(name="default")
+        return {"pk": partition_id}
+    return {"name": "default"}
 
 
-def _resources(resources: dict[str, Any]) -> preflight.Resources:
-    """With what the workers of the partition have told of themselves."""
-    workers = list(Worker.objects.filter(partition=partition_of(resources)))
-    devices = Device.objects.filter(worker__in=workers)
+def _resources(
+    resources: dict[str, Any], libraries: frozenset[str] | None = None
+) -> preflight.Resources:
+    """With what the workers of the partition have told of themselves. One query."""
+    theirs = {f"partition__{name}": value for name, value in _of_partition(resources).items()}
+    workers = list(  # each as often as it has devices, or once without any
+        Worker.objects.filter(**theirs)
+        .order_by("devices__kind", "devices__index", "name")
+        .values_list(*_OF_A_WORKER, "devices__gpu_type", "devices__memory_mb", named=True)
+    )
     return preflight.Resources(
         gpus=resources["gpus"],
         gpu_type=resources.get("gpu_type"),
         strategy=resources.get("strategy") or "ddp",
         mixed_precision=resources.get("mixed_precision") or "no",
         cards=tuple(
-            preflight.CardFacts(gpu_type=device.gpu_type or "cpu", memory_mb=device.memory_mb)
-            for device in devices
+            preflight.CardFacts(
+                gpu_type=row.devices__gpu_type or "cpu", memory_mb=row.devices__memory_mb
+            )
+            for row in workers
+            if row.devices__memory_mb is not None
         ),
-        cpu_threads=max((worker.cpu_threads for worker in workers), default=1),
-        host_memory_gb=max((w.host_memory_mb for w in workers), default=0) / 1024 or None,
+        **_cpu(workers),
+        host_memory_gb=max((row.host_memory_mb for row in workers), default=0) / 1024 or None,
         disk_free_mb=shutil.disk_usage(settings.TRAINYARD_HOME).free // 2**20,
-        libraries=frozenset(name for name in _LIBRARIES if importlib.util.find_spec(name)),
+        libraries=libraries,
     )
+
+
+def _cpu(workers: list[Any]) -> dict[str, Any]:
+    """Of the worker with most threads, which is where the time of a run on the CPU is told for."""
+    if not workers:
+        return {}
+    most = max(workers, key=lambda worker: (worker.cpu_threads, worker.cpu_gflops or 0.0))
+    return {"cpu_threads": most.cpu_threads, "cpu_gflops": most.cpu_gflops}
 
 
 def default_gpus(resources: dict[str, Any]) -> int:
     """One card where the partition has cards, otherwise the CPU."""
-    cards = Device.objects.filter(worker__partition=partition_of(resources), kind=Device.Kind.CUDA)
-    return 1 if cards.exists() else 0
+    theirs = {f"worker__partition__{n}": value for n, value in _of_partition(resources).items()}
+    return 1 if Device.objects.filter(**theirs, kind=Device.Kind.CUDA).exists() else 0

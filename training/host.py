@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from django.conf import settings
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -31,7 +32,12 @@ def read(cgroup: Path = CGROUP) -> Host:
 
 
 def usable_threads(cgroup: Path = CGROUP) -> int:
-    """What this process may use of the machine's cores."""
+    """What a run may use of the machine's cores."""
+    usable = _usable_cores(cgroup)
+    return min(usable, settings.TRAINYARD_CPU_THREADS or usable)
+
+
+def _usable_cores(cgroup: Path) -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         cores = len(os.sched_getaffinity(0))
     else:

@@ -12,6 +12,8 @@ from typing import Any
 
 from django.db.models import Max
 
+from accounts import changes
+from api import remembered
 from training import preflight
 from training.models import ACTIVE, Job, Lease, Measurement
 from training.preflight.corrections import FORMULAS
@@ -23,6 +25,7 @@ FEWEST_STEPS = 3
 # The newest steps tell the time of a step; the newest runs of a card what estimates are worth.
 STEPS_LOOKED_AT = 500
 RUNS_LOOKED_AT = 200
+_RUN_BYTES = 500  # in memory, with the logarithms of its ratios
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +117,22 @@ class Said:
 
 
 def corrections(experiment: preflight.Experiment) -> preflight.Corrections:
-    """What the newest runs on this experiment's card teach. One query."""
-    rows = Measurement.objects.filter(
-        card=preflight.kind_of(experiment).card, formulas=FORMULAS
-    ).order_by("-created_at")
-    return of_rows(
-        rows.values_list("card", "method", "strategy", "memory_ratio", "time_ratio")[
-            :RUNS_LOOKED_AT
-        ]
+    """What the newest runs on this experiment's card teach. One query; worked out again once a
+    run has been measured."""
+    card = preflight.kind_of(experiment).card
+    found: preflight.Corrections = remembered.value(
+        lambda: _taught_on(card),
+        asked=("corrections", card),
+        state_now=lambda: changes.state(Measurement._meta.db_table),
+        bytes_of=lambda taught: (1 + len(taught.runs)) * _RUN_BYTES,
     )
+    return found
+
+
+def _taught_on(card: str) -> preflight.Corrections:
+    rows = Measurement.objects.filter(card=card, formulas=FORMULAS).order_by("-created_at")
+    columns = ("card", "method", "strategy", "memory_ratio", "time_ratio")
+    return of_rows(rows.values_list(*columns)[:RUNS_LOOKED_AT])
 
 
 def of_rows(rows: Iterable[Any]) -> preflight.Corrections:

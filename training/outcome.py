@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from activity.record import record
-from registry import inspect, storage
-from registry import services as registry
+from registry import code_reviews, inspect, storage, store
+from registry import results as registry
 from registry.models import Adapter, BaseModel
 from training import lifecycle, measurements, probes, scheduler
 from training.models import ACTIVE, Artifact, Job, Probe, Status
+from training.progress import take_over
 from training.trainer import events, spec
 from training.trainer import result as results
 
@@ -36,7 +38,10 @@ def completed(job: Job, attempt: int, ending: results.Result) -> None:
         probed(job, attempt)
         return
     folder = Path(ending.exports["safetensors"])
-    files = {kind: storage.manifest(Path(place)) for kind, place in ending.exports.items()}
+    still_here = partial(take_over, job, attempt, [], None)  # hashing may take longer than a lease
+    files = {
+        kind: storage.manifest(Path(place), still_here) for kind, place in ending.exports.items()
+    }
     artifacts = [
         Artifact(
             job=job,
@@ -50,7 +55,8 @@ def completed(job: Job, attempt: int, ending: results.Result) -> None:
     ]
     experiment = job.experiment
     adapts = spec.uses_adapter(experiment.recipe.method, spec.TrainSpec(**experiment.train))
-    inspected = None if adapts else inspect.model_folder(folder)
+    still_here()
+    inspected = None if adapts else inspect.model_folder(folder, code_reviews.approves)
     with transaction.atomic():
         measurements.keep(job, attempt)
         lifecycle.move(
@@ -67,6 +73,9 @@ def completed(job: Job, attempt: int, ending: results.Result) -> None:
         kind = "adapter" if isinstance(entry, Adapter) else "base_model"
         job.result = {"kind": kind, "id": str(entry.pk), "name": entry.name}
         Job.objects.filter(pk=job.pk).update(result=job.result)
+        for kind in files.keys() - {"safetensors"}:  # that one is kept as the entry's own
+            keep = partial(store.adopt, Path(ending.exports[kind]), files[kind])
+            transaction.on_commit(keep, robust=True)
         scheduler.release(job)
         _tell(
             job,

@@ -1,6 +1,8 @@
-"""What a project may use of the cards, and what it has used.
+"""What a project may use of the cards and of the disk, and what it has used.
 
-A card counts from when it is given to a job (its lease) until it is given back. CPUs do not count.
+A card counts from when it is given to a job, or to a model that answers prompts (its lease), until
+it is given back. CPUs do not count.
+Of the disk, `registry.quotas` counts what is registered, and here is added what else jobs export.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.models import Project
-from training.models import Device, Job, Lease, Probe
+from registry import quotas as storage
+from training.models import Artifact, Device, Job, Lease, Probe, Serving
 
 SECONDS_PER_HOUR = 3600
+REGISTERED_EXPORT = "safetensors"
 
 
 @dataclass
@@ -32,20 +36,31 @@ class Use:
 
 
 def use_of(project: Project) -> dict[str, Any]:
-    """``{"gpus", "gpu_hours"}``; the API of projects calls it by its name in the settings."""
-    return used_by([project.pk])[project.pk].as_dict()
+    """``{"gpus", "gpu_hours", "storage_bytes"}``; asked for by its name in the settings."""
+    return {**used_by([project.pk])[project.pk].as_dict(), "storage_bytes": bytes_of(project)}
+
+
+def bytes_of(project: Project) -> int:
+    """The files of a project below TRAINYARD_HOME. The first form of a result is registered and
+    counted there; it may have been exported in others."""
+    others = Artifact.objects.filter(job__project=project).exclude(kind=REGISTERED_EXPORT)
+    exported = others.aggregate(total=Sum("size_bytes"))["total"] or 0
+    return storage.bytes_of([project.pk])[project.pk] + int(exported)
 
 
 def used_by(projects: Collection[UUID]) -> dict[UUID, Use]:
-    """Three queries, however many projects."""
+    """Four queries, however many projects."""
     now = timezone.now()
     used: dict[UUID, Use] = defaultdict(Use)
-    for model in (Job, Probe):  # a probe has no job any more once it is over
+    for model in (Job, Probe, Serving):  # a probe has no job any more once it is over
         of_ended = model.objects.filter(project__in=projects, gpu_seconds__gt=0).order_by()
         for project_id, seconds in of_ended.values_list("project").annotate(Sum("gpu_seconds")):
             used[project_id].gpu_hours += seconds / SECONDS_PER_HOUR
-    held = Lease.objects.filter(job__project__in=projects, device__kind=Device.Kind.CUDA)
-    for project_id, since in held.values_list("job__project", "created_at"):
+    ours = Q(job__project__in=projects) | Q(serving__project__in=projects)
+    held = Lease.objects.filter(ours, device__kind=Device.Kind.CUDA)
+    owners = held.values_list("job__project", "serving__project", "created_at")
+    for of_job, of_serving, since in owners:
+        project_id = of_job or of_serving
         used[project_id].gpus += 1
         used[project_id].gpu_hours += (now - since).total_seconds() / SECONDS_PER_HOUR
     return used
@@ -61,11 +76,25 @@ def give_back(leases: QuerySet[Lease]) -> None:
         deleted, _ = Lease.objects.filter(pk=lease.pk).delete()
         if deleted and lease.device.kind == Device.Kind.CUDA:
             seconds = (now - lease.created_at).total_seconds()
-            Job.objects.filter(pk=lease.job_id).update(gpu_seconds=F("gpu_seconds") + seconds)
+            change = {"gpu_seconds": F("gpu_seconds") + seconds}
+            if lease.job_id:
+                Job.objects.filter(pk=lease.job_id).update(**change)
+            elif lease.serving_id:
+                Serving.objects.filter(pk=lease.serving_id).update(**change)
 
 
-def refusals(project: Project, resources: dict[str, Any]) -> list[str]:
-    """Why a job with these resources can never run in the project, in sentences."""
+def refusals(project: Project, resources: dict[str, Any], result_bytes: int) -> list[str]:
+    """Why a job with these resources, that leaves so much, can never run in the project."""
+    return [*refused_cards(project, resources), *_refused_room(project, result_bytes)]
+
+
+def _refused_room(project: Project, result_bytes: int) -> list[str]:
+    reason = storage.refusal(project, result_bytes)
+    return [f"The result needs room: {reason[0].lower()}{reason[1:]}"] if reason else []
+
+
+def refused_cards(project: Project, resources: dict[str, Any]) -> list[str]:
+    """Why nothing with these resources can ever run in the project."""
     gpus = _gpus(resources)
     if not gpus:
         return []
@@ -81,16 +110,16 @@ def refusals(project: Project, resources: dict[str, Any]) -> list[str]:
 
 
 class Ledger:
-    """What the projects of waiting jobs use, kept up to date while a plan is made."""
+    """What the projects of those who wait use, kept up to date while a plan is made."""
 
-    def __init__(self, waiting: Iterable[Job]) -> None:
-        projects = {job.project for job in waiting if job.project is not None}
+    def __init__(self, waiting: Iterable[Project | None]) -> None:
+        projects = {project for project in waiting if project is not None}
         limited = [p.pk for p in projects if (p.max_gpus, p.max_gpu_hours) != (None, None)]
         self.used = used_by(limited) if limited else defaultdict(Use)
 
-    def reason(self, job: Job) -> str:
-        """Why the job's project may not have its cards now; empty when it may."""
-        gpus, project = _gpus(job.experiment.resources), job.project
+    def reason(self, project: Project | None, resources: dict[str, Any]) -> str:
+        """Why the project may not have these cards now; empty when it may."""
+        gpus = _gpus(resources)
         if not gpus or project is None:
             return ""
         if _are_used_up(project, self.used):
@@ -101,9 +130,9 @@ class Ledger:
         needs = "" if held >= project.max_gpus else f", and this job needs {gpus}"
         return f"Waits: project {project} uses {held} of its {_cards(project.max_gpus)}{needs}."
 
-    def take(self, job: Job) -> None:
-        if job.project is not None:
-            self.used[job.project.pk].gpus += _gpus(job.experiment.resources)
+    def take(self, project: Project | None, resources: dict[str, Any]) -> None:
+        if project is not None:
+            self.used[project.pk].gpus += _gpus(resources)
 
 
 def _are_used_up(project: Project, used: dict[UUID, Use]) -> bool:

@@ -40,7 +40,7 @@ def free_dead_leases() -> None:
     """Devices given to a waiting job on a worker that has gone, or to a job that has ended."""
     cutoff = timezone.now() - timedelta(seconds=settings.TRAINYARD_LEASE_SECONDS)
     dead = Q(job__status=Status.QUEUED, device__worker__seen_at__lt=cutoff)
-    ended = ~Q(job__status__in=[Status.QUEUED, *ACTIVE])
+    ended = Q(job__isnull=False) & ~Q(job__status__in=[Status.QUEUED, *ACTIVE])
     quotas.give_back(Lease.objects.filter(dead | ended))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from registry import doctor
+from registry import code_reviews, doctor
 from training import checking, probes
 from training.models import Job
 from training.trainer import spec
@@ -33,7 +33,8 @@ def write(job: Job) -> Path:
 
 
 def plan_of(job: Job) -> spec.RunSpec:
-    """Raises BadSpec where the experiment holds what a trainer cannot do."""
+    """Raises BadSpec where the experiment holds what a trainer cannot do. The model's own code
+    has been found to be approved (`file_checks`)."""
     experiment = job.experiment
     dataset = experiment.dataset
     place = Path(dataset.storage_path)
@@ -48,6 +49,7 @@ def plan_of(job: Job) -> spec.RunSpec:
                 "path": experiment.base_model.storage_path,
                 "name": experiment.base_model.name,
                 "id": str(experiment.base_model_id),
+                "code": code_reviews.code_of(experiment.base_model) or {},
             },
             "dataset": {
                 "train": [str(path) for path in files.get("train", [])],

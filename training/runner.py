@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from registry.files import BadPath
-from training import outcome, run_plan
+from training import file_checks, outcome, run_plan
 from training.lifecycle import IllegalMove
 from training.models import Device, Job, Status
 from training.progress import Fenced, take_over
@@ -46,10 +46,12 @@ LAST_WORDS_SECONDS = 2.0
 
 @dataclass
 class Trainer:
-    """One trainer process and how far its events have been read."""
+    """One trainer process and how far its events have been read. ``began`` on the clock that its
+    lines tell the time by."""
 
     process: subprocess.Popen[bytes]
     run_dir: Path
+    began: float = field(default_factory=time.time)
     offset: int = 0
     asked_to_stop_at: float | None = None
     # Its last sign of life, as it told it, and from when on to miss the next one (on our own clock,
@@ -84,9 +86,12 @@ class Trainer:
         time.sleep(LAST_WORDS_SECONDS)
 
     def step_seconds(self, lines: list[dict[str, Any]]) -> float | None:
-        """Seconds a step takes of late; None until two steps of this attempt are known."""
+        """Seconds a step takes of late; None until two steps of this attempt are known. The lines
+        of earlier attempts come again, and between them and now lies a pause."""
         self.step_times.extend(
-            (line["step"], line["time"]) for line in lines if line["event"] == events.STEP
+            (line["step"], line["time"])
+            for line in lines
+            if line["event"] == events.STEP and line["time"] >= self.began
         )
         if len(self.step_times) < 2:
             return None
@@ -117,6 +122,16 @@ def run(job: Job, attempt: int, going_down: Callable[[], bool]) -> str:
     ``going_down`` says whether the worker has been asked to stop: the run then stops with a
     checkpoint and is queued again.
     """
+    try:
+        if refusal := file_checks.refusal(job, attempt, going_down):
+            outcome.failed(job, attempt, refusal)
+            return "failed"
+    except file_checks.Interrupted:
+        outcome.stopped(job, attempt)
+        return job.status.lower()
+    except (Fenced, IllegalMove) as error:
+        log.warning("job %s, attempt %s, is not ours any more: %s", job.pk, attempt, error)
+        return "fenced"
     try:
         run_dir = run_plan.write(job)
     except (BadPath, BadSpec) as error:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Prefetch
 from django.utils import timezone
 
-from activity.live import push_on_commit
+from activity.live import push_on_commit, send_on_commit
 from training import quotas
 from training.lifecycle import group_of
 from training.models import Device, Job, Lease, Partition, Status, Worker
@@ -26,40 +24,52 @@ from training.models import Device, Job, Lease, Partition, Status, Worker
 RUN_JOB = "training.run_job"
 DISPATCH = "training.dispatch"
 RESEND_AFTER_SECONDS = 4
+ANSWERING = ("base_model", "tuned_model", "adapter")
 
 
 def wake() -> None:
     """Have `dispatch` run on some worker, after commit. A lost message is made good by the
-    reconciler within seconds, so a broker that is away fails nothing (robust)."""
-    transaction.on_commit(partial(current_app.send_task, DISPATCH, ignore_result=True), robust=True)
+    reconciler within seconds."""
+    send_on_commit(DISPATCH, ignore_result=True)
 
 
 @transaction.atomic
 def dispatch() -> int:
     """Give free devices to the jobs that wait, by priority and age. How many were placed."""
     now = timezone.now()
-    list(Partition.objects.select_for_update().order_by("pk"))  # one planner at a time
-    waiting = list(
-        Job.objects.filter(status=Status.QUEUED, leases=None, cancel_requested_at=None)
-        .select_related("experiment", "project")
-        .order_by("-priority", "queued_at", "pk")
-    )
+    one_planner()
+    waiting = waiting_jobs()
     if not waiting:
         return 0
     workers = workers_by_partition(now)
-    ledger = quotas.Ledger(waiting)
+    ledger = quotas.Ledger(job.project for job in waiting)
     placed = 0
     for job in waiting:
         candidates = workers.get(partition_of(job), [])
-        if over_quota := ledger.reason(job):
+        resources = job.experiment.resources
+        if over_quota := ledger.reason(job.project, resources):
             _wait(job, over_quota)
-        elif devices := _fitting(candidates, job.experiment.resources):
+        elif devices := fitting(candidates, resources):
             _lease(job, devices, now)
-            ledger.take(job)
+            ledger.take(job.project, resources)
             placed += 1
         else:
             _wait(job, _reason(candidates, job))
     return placed
+
+
+def one_planner() -> None:
+    """Whoever gives devices away does it alone, until the transaction ends."""
+    list(Partition.objects.select_for_update().order_by("pk"))
+
+
+def waiting_jobs() -> list[Job]:
+    """For devices, in the order in which they get them."""
+    return list(
+        Job.objects.filter(status=Status.QUEUED, leases=None, cancel_requested_at=None)
+        .select_related("experiment", "project")
+        .order_by("-priority", "queued_at", "pk")
+    )
 
 
 def partition_of(job: Job) -> str | None:
@@ -72,7 +82,8 @@ def workers_by_partition(now: datetime) -> dict[str | None, list[Worker]]:
     """The live workers with their devices and who has them; under None those of the default
     partition once more."""
     fresh = now - timedelta(seconds=settings.TRAINYARD_LEASE_SECONDS)
-    devices = Device.objects.select_related("lease", "lease__job")
+    owners = ("lease__job", *(f"lease__serving__{what}" for what in ANSWERING))
+    devices = Device.objects.select_related("lease", *owners)
     grouped: dict[str | None, list[Worker]] = defaultdict(list)
     workers = Worker.objects.filter(seen_at__gt=fresh).select_related("partition")
     for worker in workers.prefetch_related(Prefetch("devices", queryset=devices)):
@@ -82,7 +93,7 @@ def workers_by_partition(now: datetime) -> dict[str | None, list[Worker]]:
     return grouped
 
 
-def _matching(worker: Worker, resources: dict[str, Any]) -> list[Device]:
+def matching(worker: Worker, resources: dict[str, Any]) -> list[Device]:
     """The devices of a worker that are of the kind a job asks for, free or not."""
     if not resources.get("gpus"):
         return [device for device in worker.devices.all() if device.kind == Device.Kind.CPU]
@@ -97,15 +108,15 @@ def _matching(worker: Worker, resources: dict[str, Any]) -> list[Device]:
     ]
 
 
-def _fitting(workers: list[Worker], resources: dict[str, Any]) -> list[Device]:
+def fitting(workers: list[Worker], resources: dict[str, Any]) -> list[Device]:
     """As many free devices as the job needs, on the worker that keeps the fewest others free."""
     needed = max(int(resources.get("gpus") or 0), 1)
-    fitting = []
+    found = []
     for worker in workers:
-        free = [device for device in _matching(worker, resources) if not hasattr(device, "lease")]
+        free = [device for device in matching(worker, resources) if not hasattr(device, "lease")]
         if len(free) >= needed:
-            fitting.append(free)
-    best = min(fitting, key=len, default=[])
+            found.append(free)
+    best = min(found, key=len, default=[])
     return best[:needed]
 
 
@@ -120,15 +131,11 @@ def _lease(job: Job, devices: list[Device], now: datetime) -> None:
 
 
 def _send(job: Job, worker: Worker) -> None:
-    transaction.on_commit(
-        partial(
-            current_app.send_task,
-            RUN_JOB,
-            args=[str(job.pk), job.attempt],
-            queue=worker.queue,
-            task_id=job.celery_task_id or str(uuid.uuid4()),
-        ),
-        robust=True,
+    send_on_commit(
+        RUN_JOB,
+        args=[str(job.pk), job.attempt],
+        queue=worker.queue,
+        task_id=job.celery_task_id or str(uuid.uuid4()),
     )
 
 
@@ -146,15 +153,21 @@ def _reason(workers: list[Worker], job: Job) -> str:
     what = describe(resources)
     if not workers:
         return "No worker of this partition is running. The job starts when one comes."
-    matching = [device for worker in workers for device in _matching(worker, resources)]
-    if len(matching) < needed:
+    there = [device for worker in workers for device in matching(worker, resources)]
+    if len(there) < needed:
         return f"Waits for {what}: no worker that is running now has that."
-    busy = {device.lease.job for device in matching if hasattr(device, "lease")}
-    names = sorted(f"'{other.name}'" for other in busy if other.project_id == job.project_id)
+    return f"Waits for {what}: {who_is_there(there, job.project_id)} there now."
+
+
+def who_is_there(devices: list[Device], project_id: uuid.UUID | None) -> str:
+    """ "'a job' runs", "'a job', 'another' … run": what has these devices, as that project may
+    know it."""
+    busy = {device.lease.of for device in devices if hasattr(device, "lease")}
+    names = sorted(f"'{one}'" for one in busy if one.project_id == project_id)
     if len(names) < len(busy):
         names.append("work of another project")
     shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-    return f"Waits for {what}: {shown} {'runs' if len(names) == 1 else 'run'} there now."
+    return f"{shown} {'runs' if len(names) == 1 else 'run'}"
 
 
 def describe(resources: dict[str, Any]) -> str:
@@ -174,7 +187,7 @@ def resend() -> int:
         job__status=Status.QUEUED, sent_at__lt=now - timedelta(seconds=RESEND_AFTER_SECONDS)
     )
     jobs = {lease.job for lease in overdue.select_related("job__worker")}
-    for job in jobs:
+    for job in filter(None, jobs):
         Lease.objects.filter(job=job).update(sent_at=now)
         if job.worker is not None:
             _send(job, job.worker)

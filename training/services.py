@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -15,9 +19,18 @@ from accounts.models import Project
 from activity import audit
 from activity.live import push_on_commit
 from activity.record import record
-from training import checking, lifecycle, outcome, preflight, quotas, scheduler
+from training import (
+    checking,
+    checkpoints,
+    lifecycle,
+    outcome,
+    preflight,
+    quotas,
+    run_plan,
+    scheduler,
+)
 from training.lifecycle import IllegalMove
-from training.models import FINAL, Experiment, Job, Status
+from training.models import FINAL, Checkpoint, Experiment, Job, Status
 from training.trainer import spec
 
 
@@ -34,7 +47,8 @@ def complete(plan: dict[str, Any]) -> dict[str, Any]:
     so that a default that changes later does not change what was done."""
     recipe = plan["recipe"]
     resources = {k: v for k, v in plan.get("resources", {}).items() if v is not None}
-    resources.setdefault("gpus", checking.default_gpus(resources))
+    if "gpus" not in resources:
+        resources["gpus"] = checking.default_gpus(resources)
     train = {**recipe.defaults.get("train", {}), **plan.get("train", {})}
     if context := plan["base_model"].context_length:
         train.setdefault("max_length", min(spec.TrainSpec.max_length, context))
@@ -47,7 +61,8 @@ def complete(plan: dict[str, Any]) -> dict[str, Any]:
         "train": train,
         "lora": asdict(spec.LoraSpec(**lora)) if adapts else {},
         "resources": resources,
-        "columns": plan.get("columns", {}),
+        # As the doctor read the rows, unless the job says otherwise.
+        "columns": plan.get("columns") or dict(plan["dataset"].columns),
         "eval": plan.get("eval", {}),
         "export": plan.get("export") or list(spec.RunSpec.export),
         "adapters": plan.get("adapters", []),
@@ -68,14 +83,15 @@ def create_job(
     is called with the job inside the transaction.
 
     Returns the job as it was created, PENDING, as the contract shows it; by the time anybody reads
-    that it is in the queue. ``plan`` as `complete` takes it. Raises PreflightFailed, and then
-    nothing was written.
+    that it is in the queue. ``plan`` as `complete` takes it, and in ``resume_from`` the checkpoint
+    to begin with. Raises PreflightFailed, and then nothing was written.
     """
+    begins_with: Checkpoint | None = plan.get("resume_from")
     plan = complete(plan)
     report = within_quota(checking.check(plan), project_id, plan["resources"])
     if not report.ok:
         raise PreflightFailed(report)
-    with transaction.atomic():
+    with transaction.atomic(), ExitStack() as undo:
         experiment = Experiment.objects.create(
             project_id=project_id,
             name=name,
@@ -91,6 +107,8 @@ def create_job(
             eval=plan["eval"],
             export=plan["export"],
             preflight=report.as_dict(),
+            resumed_job=begins_with.job if begins_with else None,
+            resumed_step=begins_with.step if begins_with else None,
         )
         job = Job.objects.create(
             project_id=project_id,
@@ -102,6 +120,9 @@ def create_job(
             # Known before the message is sent, so that the answer to the request can carry it.
             celery_task_id=str(uuid.uuid4()),
         )
+        if begins_with is not None:
+            undo.callback(checkpoints.unseed, job)
+            checkpoints.seed(job, begins_with)
         if start_it:
             start(Job.objects.get(pk=job.pk), actor=actor)
         if also is not None:
@@ -116,6 +137,7 @@ def create_job(
             project_id=project_id,
             metadata={"job_id": str(job.pk), "job_name": name},
         )
+        undo.pop_all()
     return job
 
 
@@ -125,7 +147,8 @@ def within_quota(
     """With further errors where the project may not use what the job asks for."""
     if project_id is None:
         return report
-    refusals = quotas.refusals(Project.objects.get(pk=project_id), resources)
+    project = Project.objects.get(pk=project_id)
+    refusals = quotas.refusals(project, resources, report.exports_bytes)
     if not refusals:
         return report
     return replace(report, ok=False, errors=(*report.errors, *refusals))
@@ -221,6 +244,45 @@ def pause(job: Job, *, actor: Any) -> Job:
                 message=f"{actor} asked to pause.",
             )
     return job
+
+
+class StillOpen(Exception):
+    """A job that may still run is not deleted."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"Job '{job.name}' is {job.status}. Cancel it first.")
+
+
+def delete(job: Job, *, actor: Any) -> None:
+    """Remove a job that is over, or that was never started, with its numbers, log and checkpoints.
+    What it has made stays in the registry, files and all. Raises StillOpen."""
+    with transaction.atomic():
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        if job.status not in (*FINAL, Status.PENDING):
+            raise StillOpen(job)
+        folders = [run_plan.run_dir(job)]
+        if job.result is None:
+            folders.append(Path(settings.TRAINYARD_EXPORTS) / str(job.pk))
+        experiment = job.experiment
+        job.delete()
+        if not experiment.jobs.exists():
+            experiment.delete()
+        transaction.on_commit(partial(_remove, folders))
+
+
+def delete_experiment(experiment: Experiment, *, actor: Any) -> None:
+    """Remove it with all its jobs, or nothing of it. Raises StillOpen."""
+    with transaction.atomic():
+        for job in experiment.jobs.all():
+            delete(job, actor=actor)
+        # The last job has taken it along, if there was one.
+        Experiment.objects.filter(pk=experiment.pk).delete()
+
+
+def _remove(folders: list[Path]) -> None:
+    """What a kill in between leaves belongs to no job, and `registry.garbage` takes it."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @transaction.atomic

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from training.trainer import spec
+from training import host
+from training.trainer import cpu_rate, orders, spec
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Keeper:
         if not self.is_on or self.standby is not None:
             return
         try:
-            self.standby = Standby.start(trainer_environment())
+            self.standby = Standby.start({**trainer_environment(), **cpu_rate_wanted()})
         except OSError as error:  # no memory for another process; runs do without
             log.warning("no standby trainer: %s", error)
 
@@ -127,10 +128,20 @@ keeper = Keeper()
 def _is_for_one_process(run_dir: Path) -> bool:
     """Several ranks are processes of their own, and who starts them has no use for torch. A
     run.json that cannot be is for the run itself to tell of."""
+    if (run_dir / orders.FILE_NAME).exists():
+        return True
     try:
         return spec.RunSpec.read(run_dir).device.ranks == 1
     except spec.BadSpec:
         return False
+
+
+def cpu_rate_wanted() -> dict[str, str]:
+    """Where a standby is to note how fast the CPU is, and with how many threads runs use it."""
+    return {
+        cpu_rate.FILE: str(settings.TRAINYARD_CPU_RATE),
+        cpu_rate.THREADS: str(host.usable_threads()),
+    }
 
 
 def trainer_environment() -> dict[str, str]:

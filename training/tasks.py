@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from activity.record import record
 from training import lifecycle, outcome, probes, reconciler, runner, scheduler, standby, workers
-from training.models import Job, Lease, Status
+from training.models import Job, Lease, Serving, Status
+from training.playground import placing, serving
 from training.trainer import result
 from training.wizard import expiry
 
@@ -98,13 +99,33 @@ def _our_own_fault(error: Exception) -> result.Failure:
 @shared_task(name=scheduler.DISPATCH, ignore_result=True)
 def dispatch() -> None:
     scheduler.dispatch()
+    placing.dispatch()
+
+
+@shared_task(name=placing.SERVE, ignore_result=True)
+def serve(serving_id: str) -> None:
+    """Answer prompts. The message is only a doorbell, as that of a job."""
+    found = Serving.objects.select_related("worker", "base_model", "tuned_model", "adapter")
+    try:
+        serving.serve(found.get(pk=serving_id), workers.going_down.is_set)
+    except Serving.DoesNotExist as error:
+        raise Ignore from error
+    finally:
+        if not workers.going_down.is_set():
+            standby.keeper.replace()
 
 
 @shared_task(name="training.reconcile", ignore_result=True)
 def reconcile() -> None:
     reconciler.reconcile()
+    placing.reconcile()
 
 
 @shared_task(name="training.forget_old_drafts", ignore_result=True)
 def forget_old_drafts() -> None:
     expiry.forget_old()
+
+
+@shared_task(name="training.forget_old_generations", ignore_result=True)
+def forget_old_generations() -> None:
+    placing.forget_old()

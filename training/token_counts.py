@@ -21,6 +21,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts import changes
+from api import remembered
 from registry import doctor
 from registry.models import BaseModel, Dataset
 from registry.storage import BadPath
@@ -54,21 +56,26 @@ class RowLengths:
 def lengths_of(
     model: BaseModel, dataset: Dataset, *, method: str, columns: dict[str, str] | None = None
 ) -> RowLengths:
-    """One query, and one more where it is the first time."""
+    """Two queries the first time, later one."""
     if method not in KINDS:
         return RowLengths()
     found = _remembered(model, dataset, KINDS[method], columns or {})
     rate = TokenRate(**found["rate"]) if found.get("rate") else GUESSED
-    characters = {} if columns else dataset.statistics.get("lengths", {})
-    most = None if columns else dataset.statistics.get("max_characters")
-    by_split = {split: rate.lengths(_pairs(rows), most) for split, rows in characters.items()}
-    train = by_split.get("train")
+    # Under other columns the doctor has counted other characters.
+    counted = {} if columns and columns != dataset.columns else dataset.statistics
+    characters, most = counted.get("lengths", {}), counted.get("max_characters")
+
+    def guessed(split: str) -> Lengths | None:
+        return rate.lengths(_pairs(characters.get(split, ())), most)
+
     if found.get("complete"):
         train = Lengths.of(_pairs(found["lengths"]), begins=_pairs(found["begins"]))
-    elif train is None and found.get("lengths"):
-        rows = dataset.statistics.get("rows", {}).get("train", 0)
-        train = Lengths.of(_scaled(_pairs(found["lengths"]), rows), basis="sampled")
-    held_out = next((by_split[split] for split in HELD_OUT_SPLITS if split in by_split), None)
+    else:
+        train = guessed("train")
+        if train is None and found.get("lengths"):
+            rows = dataset.statistics.get("rows", {}).get("train", 0)
+            train = Lengths.of(_scaled(_pairs(found["lengths"]), rows), basis="sampled")
+    held_out = next((guessed(split) for split in HELD_OUT_SPLITS if split in characters), None)
     return RowLengths(train=train, held_out=held_out)
 
 
@@ -90,7 +97,12 @@ def _remembered(
         return {}
     parts = [VERSION, *_identity(model), *_identity(dataset), kind, columns]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    known = TokenCount.objects.filter(pk=key).first()
+    known: TokenCount | None = remembered.value(
+        lambda: TokenCount.objects.filter(pk=key).first(),
+        asked=("token_count", key),
+        state_now=lambda: changes.state(TokenCount._meta.db_table),
+        bytes_of=_bytes_of,
+    )
     if known is not None:
         found: dict[str, Any] = known.found
         if not found.get("problem") or timezone.now() - known.counted_at < TRY_AGAIN:
@@ -106,6 +118,14 @@ def _remembered(
     except IntegrityError:
         log.info("%s or %s is gone; its tokens were counted in vain", model, dataset)
     return found
+
+
+def _bytes_of(known: TokenCount | None) -> int:
+    """In memory: a row of the database, and a list of two numbers for each length."""
+    pairs = 0
+    if known is not None:
+        pairs = len(known.found.get("lengths", ())) + len(known.found.get("begins", ()))
+    return 4096 + 150 * pairs
 
 
 def _identity(entry: BaseModel | Dataset) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ import uuid
 from typing import Any
 
 import psutil
-from celery import signals
+from celery import current_app, signals
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
@@ -25,7 +25,9 @@ from django.utils.text import slugify
 
 from training import cards, host, reconciler, scheduler, standby
 from training.models import Device, Partition, Worker
+from training.playground import placing
 from training.preflight import hardware
+from training.trainer import cpu_rate
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def register(name: str, boot_id: uuid.UUID) -> Worker:
             "host_memory_mb": found.memory_mb,
             "host_memory_free_mb": found.memory_free_mb,
             "cpu_threads": found.cpu_threads,
+            "cpu_gflops": _cpu_gflops(found),
             "driver": there.driver[:40],
             "seen_at": now,
             "started_at": now,
@@ -66,7 +69,9 @@ def look_again(worker: Worker) -> None:
     into slices. A device that has gone stays as long as a job has it; that job will tell."""
     found, there = host.read(), cards.read()
     Worker.objects.filter(pk=worker.pk).update(
-        host_memory_free_mb=found.memory_free_mb, driver=there.driver[:40]
+        host_memory_free_mb=found.memory_free_mb,
+        cpu_gflops=_cpu_gflops(found),
+        driver=there.driver[:40],
     )
     kept = {_cpu(worker, found).pk} | {_card(worker, card).pk for card in there.cards}
     worker.devices.filter(lease=None).exclude(pk__in=kept).delete()
@@ -110,6 +115,11 @@ def _cpu(worker: Worker, found: host.Host) -> Device:
     return device
 
 
+def _cpu_gflops(found: host.Host) -> float | None:
+    """As a trainer standing by has noted it."""
+    return cpu_rate.noted(settings.TRAINYARD_CPU_RATE, found.cpu_threads)
+
+
 class Heart(threading.Thread):
     """Beats once a second until the worker goes down."""
 
@@ -139,6 +149,7 @@ class Heart(threading.Thread):
             self.worker = register(self.worker_name, self.boot_id)
             self.looked_at = time.monotonic()
             reconciler.reap_jobs_of_earlier_boots(self.worker)
+            placing.reap_of_earlier_boots(self.worker)
             scheduler.dispatch()
         if not Worker.objects.filter(pk=self.worker.pk).update(seen_at=timezone.now()):
             self.worker = None  # somebody has deleted the row
@@ -148,6 +159,7 @@ class Heart(threading.Thread):
             look_again(self.worker)
         children = {child.pid for child in psutil.Process().children(recursive=True)}
         reconciler.reap_jobs_of_dead_runners(self.worker, children)
+        placing.reap_of_dead_runners(self.worker, children)
 
 
 _heart: Heart | None = None
@@ -155,7 +167,10 @@ _heart: Heart | None = None
 
 @signals.worker_ready.connect
 def _begin(**_: Any) -> None:
+    """A worker that takes no jobs (`trainyard.running.programs.transfers`) has no cards either."""
     global _heart
+    if f"worker.{settings.TRAINYARD_WORKER}" not in current_app.amqp.queues.consume_from:
+        return
     _heart = Heart(settings.TRAINYARD_WORKER)
     _heart.start()
 

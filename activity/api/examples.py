@@ -41,3 +41,12 @@ MARK_ALL_READ = [
     OpenApiExample("Of one project", {"project_id": IMPORTED["project_id"]}, request_only=True),
     OpenApiExample("Fifteen were unread", {"marked_read": 15}, response_only=True),
 ]
+
+WEBHOOK = {
+    "project_id": IMPORTED["project_id"],
+    "name": "Team chat",
+    "url": "https://hooks.slack.com/services/T000/B000/XXXX",
+    "kind": "slack",
+    "event_types": ["job_completed", "job_failed"],
+}
+WEBHOOK_CREATE = [OpenApiExample("To Slack", WEBHOOK, request_only=True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -15,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import changes
+from activity import reading
 from activity.api import examples
 from activity.api.filters import ActivityFilter
 from activity.api.serializers import (
@@ -22,7 +22,7 @@ from activity.api.serializers import (
     MarkAllReadSerializer,
     MarkedReadSerializer,
 )
-from activity.models import Activity, ReadMark
+from activity.models import Activity
 from api.views import UUIDLookup
 
 
@@ -48,7 +48,8 @@ class ActivityViewSet(
         return Activity.objects.visible_to(self.request.user).with_read(self.request.user)
 
     def list_state(self) -> Hashable:
-        return changes.state("activity_activity", "activity_readmark", *changes.RIGHTS)
+        marks = ("activity_readmark", "activity_readupto")
+        return changes.state("activity_activity", *marks, *changes.RIGHTS)
 
     @transaction.atomic
     def perform_create(self, serializer: Any) -> None:
@@ -59,7 +60,7 @@ class ActivityViewSet(
     def mark_read(self, request: Request, pk: str) -> Response:
         """One activity, for whoever asks."""
         activity = self.get_object()
-        ReadMark.objects.get_or_create(activity=activity, user_id=reader(request))
+        reading.mark(Activity.objects.filter(pk=activity.pk), request.user)
         activity.read = True
         return Response(self.get_serializer(activity).data)
 
@@ -76,25 +77,7 @@ class ActivityViewSet(
         person = body.validated_data.get("user") or request.user
         if person != request.user and not request.user.is_superuser:
             raise PermissionDenied
-        unread = Activity.objects.visible_to(person)
         if project := body.validated_data.get("project"):
-            unread = unread.filter(project=project)
-        return Response({"marked_read": mark_read(unread, person.pk)})
-
-
-def reader(request: Request) -> UUID:
-    """Who is asking: somebody, the permissions have seen to that."""
-    assert request.user.pk is not None
-    return request.user.pk
-
-
-@transaction.atomic
-def mark_read(activities: Any, reader_id: Any) -> int:
-    """Mark all of these as read for one person; how many were unread."""
-    unread = list(activities.exclude(read_marks__user_id=reader_id).values_list("pk", flat=True))
-    ReadMark.objects.bulk_create(
-        [ReadMark(activity_id=pk, user_id=reader_id) for pk in unread],
-        ignore_conflicts=True,
-        batch_size=1000,
-    )
-    return len(unread)
+            of_project = Activity.objects.visible_to(person).filter(project=project)
+            return Response({"marked_read": reading.mark(of_project, person)})
+        return Response({"marked_read": reading.mark_all(person)})

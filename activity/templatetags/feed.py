@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from django import template
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from activity.models import Activity
 
 register = template.Library()
 
-# Names of pages, not imports: this app knows no other app's models.
-_PAGES = {"job": "job", "dataset": "dataset", "model": "model"}
 _ICONS = {
     "job_created": "plus-circle",
     "job_started": "play-circle",
@@ -26,9 +24,13 @@ _ICONS = {
 @register.filter
 def href(activity: Activity) -> str:
     """The page of its subject, or "" where it has none. The subject may be gone by now: then that
-    page says so."""
-    page = _PAGES.get(activity.entity_type)
-    return reverse(page, args=[activity.entity_id]) if page and activity.entity_id else ""
+    page says so. Pages are named after what they show; this app knows no other app's models."""
+    if activity.entity_id is None:
+        return ""
+    try:
+        return reverse(activity.entity_type, args=[activity.entity_id])
+    except NoReverseMatch:
+        return ""
 
 
 @register.filter

@@ -13,7 +13,6 @@ from pathlib import Path
 from benchmarks.latency.measure import Side
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-BEGIN, END = "<!-- api_latency: begin -->", "<!-- api_latency: end -->"
 LIST_P95_MS = 60
 FASTER_THAN_MLFLOW = 3  # from so many rows on
 FROM_ROWS = 10_000
@@ -119,8 +118,9 @@ def _verdict(kept: bool, sentence: str) -> Verdict:
     return Verdict(kept, f"- {'kept' if kept else '**missed**'}: {sentence}")
 
 
-def write(text: str) -> None:
-    """Between the two marks of the page."""
+def write(benchmark: str, text: str) -> None:
+    """Between the two marks of the benchmark in the page."""
+    begin, end = f"<!-- {benchmark}: begin -->", f"<!-- {benchmark}: end -->"
     page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    before, rest = page.split(begin)
+    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")

@@ -225,6 +225,7 @@ def _stack(row: Row) -> Stack:
         loss=_loss(row),
         optim=_optimizer(row),
         steps_in_backward="in_bwd" in optimizer,
+        adapts_in_place=False,
         prepares_4bit=_prepares(row),
         fsdp1=sharded and "FSDP2" not in strategy,
         fsdp_casts=sharded and ("mixed" in text or "master" in text or "amp_" in text),

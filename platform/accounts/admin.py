@@ -37,7 +37,14 @@ class MembershipInline(TabularInline):
 
 @admin.register(Project)
 class ProjectAdmin(Page):
-    list_display = ["name", "is_default", "max_gpus", "max_gpu_hours", "created_at"]
+    list_display = [
+        "name",
+        "is_default",
+        "max_gpus",
+        "max_gpu_hours",
+        "max_storage_gb",
+        "created_at",
+    ]
     search_fields = ["name", "description"]
     inlines = [MembershipInline]
 

@@ -13,7 +13,7 @@ that row until the transaction before has ended; there each change adds a row of
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from django.db import connection, connections, transaction
 
@@ -47,9 +47,14 @@ def squash() -> None:
             )
 
 
-def watch(using: str, *tables: str) -> None:
-    """Make the triggers that are missing. Half-way through the migrations there are no tables."""
+def watch(using: str, *tables: str, columns: Sequence[str] = ()) -> None:
+    """Make the triggers that are missing. Half-way through the migrations there are no tables.
+
+    ``columns``: what lists are ordered, narrowed and counted by, of a table that has others which
+    change all the time. An UPDATE that names none of them does not count.
+    """
     make = {"sqlite": _watch_sqlite, "postgresql": _watch_postgresql}[connections[using].vendor]
+    of = f" OF {', '.join(columns)}" if columns else ""
     if not {Change._meta.db_table, *tables} <= set(connections[using].introspection.table_names()):
         return
     known = set(Change.objects.using(using).values_list("table", flat=True))
@@ -60,20 +65,20 @@ def watch(using: str, *tables: str) -> None:
             Change(table=table, count=first) for table in tables if table not in known
         )
         for table in tables:
-            make(using, table)
+            make(using, table, of)
 
 
-def _watch_sqlite(using: str, table: str) -> None:
+def _watch_sqlite(using: str, table: str, of: str) -> None:
     with connections[using].cursor() as cursor:
-        for what in ("INSERT", "UPDATE", "DELETE"):
+        for what in ("INSERT", f"UPDATE{of}", "DELETE"):
             cursor.execute(
-                f"CREATE TRIGGER IF NOT EXISTS {table}_{what.lower()}_counted AFTER {what}"
-                f" ON {table} BEGIN UPDATE accounts_change SET count = count + 1"
+                f"CREATE TRIGGER IF NOT EXISTS {table}_{what.split()[0].lower()}_counted"
+                f" AFTER {what} ON {table} BEGIN UPDATE accounts_change SET count = count + 1"
                 f" WHERE \"table\" = '{table}'; END"
             )
 
 
-def _watch_postgresql(using: str, table: str) -> None:
+def _watch_postgresql(using: str, table: str, of: str) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute(
             "CREATE OR REPLACE FUNCTION accounts_count_change() RETURNS trigger LANGUAGE plpgsql"
@@ -82,6 +87,6 @@ def _watch_postgresql(using: str, table: str) -> None:
         )
         cursor.execute(
             f"CREATE OR REPLACE TRIGGER {table}_counted"
-            f" AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
+            f" AFTER INSERT OR UPDATE{of} OR DELETE OR TRUNCATE ON {table}"
             " FOR EACH STATEMENT EXECUTE FUNCTION accounts_count_change()"
         )

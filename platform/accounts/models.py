@@ -45,6 +45,9 @@ class Project(models.Model):
     max_gpu_hours = models.PositiveIntegerField(
         null=True, blank=True, help_text="GPU-hours in all. Empty: no limit."
     )
+    max_storage_gb = models.PositiveIntegerField(
+        null=True, blank=True, help_text="GB (10^9 bytes) of files. Empty: no limit."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

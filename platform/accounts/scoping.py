@@ -43,6 +43,14 @@ def is_owner(user: Any, project_id: Any) -> bool:
     return owners.filter(user=user).exists()
 
 
+def owned_by(user: Any) -> models.QuerySet[Project]:
+    """The projects that this user is an owner of; all of them for a superuser."""
+    if user.is_superuser:
+        return Project.objects.all()
+    owned = Membership.objects.filter(user=user, role=Membership.Role.OWNER)
+    return Project.objects.filter(pk__in=owned.values("project"))
+
+
 def known_to(user: Any) -> models.QuerySet[User]:
     """The people of this user's projects, and the user; everybody for a superuser."""
     if not user.is_authenticated:

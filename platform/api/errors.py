@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import ProtectedError
+from django.db.models import Model, ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
+
+NAMED = 3  # of what still uses a row
 
 
 class Conflict(exceptions.APIException):
@@ -38,7 +40,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             error.message_dict if hasattr(error, "error_dict") else error.messages
         )
     if isinstance(error, ProtectedError):
-        error = Conflict(_in_use(error))
+        error = Conflict(in_use(error, context["request"].user))
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -87,10 +89,23 @@ def _message(error: Exception) -> str:
     return str(getattr(error, "detail", error))
 
 
-def _in_use(error: ProtectedError) -> str:
-    names = sorted(f"{obj._meta.verbose_name} '{obj}'" for obj in error.protected_objects)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"Still in use by {', '.join(names[:3])}{more}."
+def in_use(error: ProtectedError, user: Any) -> str:
+    """What still names the row that was to be deleted, in a sentence. Of what this user may not see
+    it says only how many there are."""
+    rows = error.protected_objects
+    seen: set[tuple[type[Model], Any]] = set()
+    for kind in {type(row) for row in rows}:
+        ids = [row.pk for row in rows if type(row) is kind]
+        visible = kind._default_manager.filter(pk__in=ids)
+        if hasattr(visible, "visible_to"):
+            visible = visible.visible_to(user)
+        seen |= {(kind, pk) for pk in visible.values_list("pk", flat=True)}
+    names = sorted(
+        f"{row._meta.verbose_name} '{row}'" for row in rows if (type(row), row.pk) in seen
+    )[:NAMED]
+    if more := len(rows) - len(names):
+        names.append(f"{more} more" if names else f"{more} that you may not see")
+    return f"Still in use by {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}."
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -17,6 +17,7 @@ from django.db import connections
 
 MOST_BYTES = 32 * 2**20  # in each process
 _ID_BYTES = 150  # of a UUID in a list, and its share of the page
+_VALUE_BYTES = 4096  # of some numbers or names
 
 
 class Memory:
@@ -79,6 +80,27 @@ def page(
         _memory.keep(key, known, len(ids) * _ID_BYTES + len(written or b""))
     total, ids, written = known
     return total, rows_of(queryset, ids) if written is None else orjson.Fragment(written)
+
+
+def value(
+    work: Callable[[], Any],
+    *,
+    asked: Hashable,
+    state_now: Callable[[], Hashable],
+    using: str = "default",
+    bytes_of: Callable[[Any], int] = lambda _: _VALUE_BYTES,
+) -> Any:
+    """What ``work`` comes to, which nobody may change; ``asked`` and ``state_now`` as of `page`.
+    ``bytes_of`` says, roughly, what it takes where it is more than some numbers or names."""
+    state = None if connections[using].in_atomic_block else state_now()
+    if state is None:
+        return work()
+    key = (using, asked, state)
+    known = _memory.get(key)
+    if known is None:
+        known = work()
+        _memory.keep(key, known, bytes_of(known))
+    return known
 
 
 def rows_of(queryset: Any, ids: Any) -> Any:

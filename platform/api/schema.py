@@ -37,9 +37,13 @@ class Schema(AutoSchema):
         return [*declared, *(getattr(self.view, "takes", ()) if self.method == "GET" else ())]
 
     def _resolve_path_parameters(self, variables: Any) -> Any:
-        """What a path is about it names by a UUID: `views.UUIDLookup` says so, no regex."""
+        """What a path is about it names by a UUID: `views.UUIDLookup` says so, no regex. Parts of
+        it that have a number (`views.UUIDLookup.numbered`) are named by that."""
         found = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
-        return [{**one, "schema": {"type": "string", "format": "uuid"}} for one in found]
+        numbered = getattr(self.view, "numbered", ())
+        uuid = {"type": "string", "format": "uuid"}
+        number = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+        return [{**one, "schema": number if one["name"] in numbered else uuid} for one in found]
 
     def get_description(self) -> str:  # type: ignore[override]
         """Of the action, else of the view itself; what it inherits describes our code."""

@@ -15,6 +15,8 @@ class UUIDLookup:
     lookup_value_regex = "[^/]+"
     # What a GET takes behind the "?", beside the filters of a list.
     takes: tuple[OpenApiParameter, ...] = ()
+    # Parts of its paths that are whole numbers.
+    numbered: tuple[str, ...] = ()
 
     def get_object(self) -> Any:
         name = self.lookup_url_kwarg or self.lookup_field  # type: ignore[attr-defined]

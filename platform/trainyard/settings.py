@@ -24,7 +24,9 @@ TRAINYARD_EVAL_TASKS = TRAINYARD_HOME / "eval_tasks"
 TRAINYARD_UPLOADS = TRAINYARD_HOME / "uploads"
 TRAINYARD_MODELS = TRAINYARD_HOME / "models"
 TRAINYARD_DATASETS = TRAINYARD_HOME / "datasets"
+TRAINYARD_TRANSFERS = TRAINYARD_HOME / "transfers"
 TRAINYARD_TOKEN_CACHE = TRAINYARD_HOME / "cache" / "tokens"
+TRAINYARD_CPU_RATE = TRAINYARD_HOME / "cache" / "cpu_rate.json"
 # A storage_path must lie below one of these.
 TRAINYARD_STORAGE_ROOTS = [
     TRAINYARD_MODELS,
@@ -38,16 +40,36 @@ for _folder in (
     TRAINYARD_UPLOADS,
     TRAINYARD_MODELS,
     TRAINYARD_DATASETS,
+    TRAINYARD_TRANSFERS,
 ):
     _folder.mkdir(parents=True, exist_ok=True)
+# A folder named by a UUID in one of these belongs to the row of that id in one of these tables, and
+# is removed when there is none any more (`registry.garbage`).
+TRAINYARD_FOLDERS_OF = {
+    TRAINYARD_MODELS: ["registry.BaseModel", "registry.Adapter"],
+    TRAINYARD_DATASETS: ["registry.Dataset"],
+    TRAINYARD_RUNS: ["training.Job"],
+    TRAINYARD_EXPORTS: ["training.Job"],
+    TRAINYARD_UPLOADS: ["registry.Upload"],
+}
+# ... but not before it has been left alone for so long.
+TRAINYARD_GARBAGE_GRACE_HOURS = env.integer("TRAINYARD_GARBAGE_GRACE_HOURS", 24, low=1, high=8760)
+# All registered files are read again and compared with their hashes once in so many days; 0: never.
+TRAINYARD_VERIFY_DAYS = env.integer("TRAINYARD_VERIFY_DAYS", 7, low=0, high=3650)
 PORT = env.integer("PORT", 5000, low=1, high=65535)
 TRAINYARD_ADMIN_PASSWORD = env.text("TRAINYARD_ADMIN_PASSWORD")
+# Files of rows up to this size are checked while the request waits, larger ones by a worker.
+TRAINYARD_CHECK_AT_ONCE_MB = env.integer("TRAINYARD_CHECK_AT_ONCE_MB", 8, low=0, high=100_000)
+# What has come of a file is kept for so long after its last part.
+TRAINYARD_UPLOAD_HOURS = env.integer("TRAINYARD_UPLOAD_HOURS", 72, low=1, high=10_000)
 TRAINYARD_UPLOAD_LIMIT_MB = env.integer("TRAINYARD_UPLOAD_LIMIT_MB", 51_200, low=1, high=10_000_000)
 
 # --- Workers -------------------------------------------------------------------------------------
 
 TRAINYARD_WORKER = env.text("TRAINYARD_WORKER") or socket.gethostname()
 TRAINYARD_PARTITION = env.text("TRAINYARD_PARTITION") or "default"
+# How many of the CPU's threads a run without a card may use; 0 for all that this process may.
+TRAINYARD_CPU_THREADS = env.integer("TRAINYARD_CPU_THREADS", 0, low=0, high=4096)
 # A worker or a run not heard of for this long is taken for lost.
 TRAINYARD_LEASE_SECONDS = env.integer("TRAINYARD_LEASE_SECONDS", 15, low=3, high=3600)
 # A trainer that was asked to stop gets this long to write its checkpoint.
@@ -58,11 +80,41 @@ TRAINYARD_TOKEN_CACHE_GB = env.integer("TRAINYARD_TOKEN_CACHE_GB", 50, low=0, hi
 TRAINYARD_STALL_SECONDS = env.integer("TRAINYARD_STALL_SECONDS", 1800, low=10, high=604_800)
 # Whether each process of the worker keeps a trainer ready, so that a run starts without delay.
 TRAINYARD_STANDBY = env.boolean("TRAINYARD_STANDBY", default=True)
+# Playground: how long one prompt may be answered, how long a model stays loaded for the next one,
+# and for how many days prompts and answers are kept.
+TRAINYARD_PLAYGROUND_SECONDS = env.integer("TRAINYARD_PLAYGROUND_SECONDS", 120, low=1, high=3600)
+TRAINYARD_PLAYGROUND_IDLE_SECONDS = env.integer(
+    "TRAINYARD_PLAYGROUND_IDLE_SECONDS", 60, low=0, high=86_400
+)
+TRAINYARD_PLAYGROUND_DAYS = env.integer("TRAINYARD_PLAYGROUND_DAYS", 30, low=1, high=36_500)
+
+# --- Transfers -----------------------------------------------------------------------------------
+
+HF_ENDPOINT = env.web_address("HF_ENDPOINT", "https://huggingface.co")
+HF_HUB_OFFLINE = env.boolean("HF_HUB_OFFLINE", default=False)
+# How many move at the same time, over all workers.
+TRAINYARD_PARALLEL_TRANSFERS = env.integer("TRAINYARD_PARALLEL_TRANSFERS", 4, low=1, high=64)
+# MB a second of all transfers of one worker together. 0: no limit.
+TRAINYARD_TRANSFER_BANDWIDTH_MB = env.integer(
+    "TRAINYARD_TRANSFER_BANDWIDTH_MB", 0, low=0, high=1_000_000
+)
+# The largest transfer. 0: no limit but the disk.
+TRAINYARD_TRANSFER_LIMIT_GB = env.integer("TRAINYARD_TRANSFER_LIMIT_GB", 0, low=0, high=1_000_000)
+# Tries in a row that bring nothing new, and the first pause between two; it doubles.
+TRAINYARD_TRANSFER_TRIES = env.integer("TRAINYARD_TRANSFER_TRIES", 8, low=1, high=1000)
+TRAINYARD_TRANSFER_BACKOFF_SECONDS = env.integer(
+    "TRAINYARD_TRANSFER_BACKOFF_SECONDS", 5, low=0, high=3600
+)
+# A hub that sends nothing for so long is asked again.
+TRAINYARD_TRANSFER_SILENCE_SECONDS = env.integer(
+    "TRAINYARD_TRANSFER_SILENCE_SECONDS", 30, low=1, high=3600
+)
 
 # --- Django --------------------------------------------------------------------------------------
 
 DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY")
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 if TRAINYARD_MODE == "local":
     SECRET_KEY = SECRET_KEY or env.kept_secret(TRAINYARD_HOME / "secret_key")
@@ -71,6 +123,12 @@ elif not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY: must be set when TRAINYARD_MODE is server")
 elif not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS: must be set when TRAINYARD_MODE is server")
+
+# Where people reach us, for links in e-mails and webhooks.
+_here = f"http://127.0.0.1:{PORT}"
+if TRAINYARD_MODE == "server":
+    _here = f"https://{ALLOWED_HOSTS[0].lstrip('*.')}"
+TRAINYARD_URL = env.web_address("TRAINYARD_URL", _here)
 
 INSTALLED_APPS = [
     "trainyard.apps.TrainyardConfig",
@@ -131,6 +189,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "activity.context.bell",
             ],
         },
     }
@@ -200,14 +259,45 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(TRAINYARD_HOME / "celerybeat-schedule")
 _RECONCILE_SECONDS = 2.0
+_DELIVER_SECONDS = 5.0
 CELERY_BEAT_SCHEDULE = {
     "reconcile": {
         "task": "training.reconcile",
         "schedule": _RECONCILE_SECONDS,
         "options": {"expires": 2 * _RECONCILE_SECONDS},
     },
+    "reconcile_transfers": {
+        "task": "registry.reconcile_transfers",
+        "schedule": _RECONCILE_SECONDS,
+        "options": {"expires": 2 * _RECONCILE_SECONDS},
+    },
+    "reconcile_dataset_tasks": {
+        "task": "registry.reconcile_dataset_tasks",
+        "schedule": _RECONCILE_SECONDS,
+        "options": {"expires": 2 * _RECONCILE_SECONDS},
+    },
     "forget_old_keys": {"task": "accounts.forget_old_keys", "schedule": timedelta(hours=1)},
+    "forget_old_generations": {
+        "task": "training.forget_old_generations",
+        "schedule": timedelta(hours=1),
+    },
+    "forget_expired_uploads": {
+        "task": "registry.forget_expired_uploads",
+        "schedule": timedelta(minutes=10),
+    },
     "forget_old_drafts": {"task": "training.forget_old_drafts", "schedule": timedelta(hours=1)},
+    "verify_files": {"task": "registry.verify_files", "schedule": timedelta(hours=1)},
+    "collect_garbage": {"task": "registry.collect_garbage", "schedule": timedelta(hours=6)},
+    "deliver": {
+        "task": "activity.deliver",
+        "schedule": _DELIVER_SECONDS,
+        "options": {"expires": 2 * _DELIVER_SECONDS},
+    },
+    "forget_old_deliveries": {
+        "task": "activity.forget_old_deliveries",
+        "schedule": timedelta(hours=1),
+    },
+    "squash_marks": {"task": "activity.squash_marks", "schedule": timedelta(hours=1)},
     "squash_changes": {"task": "accounts.squash_changes", "schedule": timedelta(minutes=1)},
 }
 
@@ -256,12 +346,16 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ActivityStatus": "activity.models.Status",
         "EntityType": "activity.models.EntityType",
         "EventType": "activity.models.EventType",
+        "WebhookKind": "activity.models.Webhook.Kind",
+        "DeliveryState": "activity.models.WebhookDelivery.State",
         "JobStatus": "training.models.Status",
         "MixedPrecision": "training.trainer.spec.MIXED_PRECISION",
         "StrategyType": "training.trainer.spec.STRATEGIES",
         "Method": "training.models.Method",
         "Modality": "registry.models.Modality",
         "ModelStatus": "registry.models.BaseModel.Status",
+        "TransferKind": "registry.hub.models.Kind",
+        "TransferStatus": "registry.hub.models.Status",
         "Stage": "registry.models.Stage",
     },
     # In local mode none is needed: {}.
@@ -290,6 +384,27 @@ MIGRATION_MODULES = {"knox": None}
 
 # Who can say what a project uses of its quota: `accounts` is below `training` and asks by name.
 TRAINYARD_PROJECT_USE = "training.quotas.use_of"
+
+# --- Telling people ------------------------------------------------------------------------------
+
+# Signs push messages. Several hosts that share a database need the same one.
+VAPID_PRIVATE_KEY = env.text("VAPID_PRIVATE_KEY") or env.kept_secret(
+    TRAINYARD_HOME / "vapid_private_key", env.new_vapid_key
+)
+# Beside public addresses, what webhooks may be posted to.
+TRAINYARD_ALLOWED_NETWORKS = env.networks("TRAINYARD_ALLOWED_NETWORKS")
+_mail = env.email("EMAIL_URL")
+TRAINYARD_SENDS_EMAIL = bool(_mail)
+EMAIL_BACKEND = _mail.get("EMAIL_BACKEND", "django.core.mail.backends.dummy.EmailBackend")
+EMAIL_HOST = _mail.get("EMAIL_HOST") or "localhost"
+EMAIL_PORT = _mail.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = _mail.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_FILE_PATH = _mail.get("EMAIL_FILE_PATH") or None
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "trainyard@localhost")
 
 # --- Audit ---------------------------------------------------------------------------------------
 
@@ -337,11 +452,15 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
     },
 }
 
 # Hugging Face libraries keep their files with ours.
 os.environ.setdefault("HF_HOME", str(TRAINYARD_HOME / "huggingface"))
+# They report nothing about us, and show no bars where nobody looks.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 UNFOLD = {
     "SITE_TITLE": "Trainyard",

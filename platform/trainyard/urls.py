@@ -8,7 +8,7 @@ from accounts.api.urls import router as accounts_router
 from activity.api.urls import router as activity_router
 from registry.api.urls import router as registry_router
 from training.api.urls import router as training_router
-from trainyard import health
+from trainyard import health, styleguide
 
 handler400 = "api.errors.bad_request"
 handler404 = "api.errors.not_found"
@@ -24,6 +24,7 @@ urlpatterns = [
     path("api/", include(registry_router.urls)),
     path("api/", include(training_router.urls)),
     path("admin/", admin.site.urls),
+    path("styleguide", styleguide.styleguide, name="styleguide"),
     path("", include("accounts.urls")),
     path("", include("training.urls")),
     path("", include("registry.urls")),

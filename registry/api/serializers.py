@@ -71,7 +71,7 @@ class EntrySerializer(serializers.ModelSerializer[Any]):
             )
 
     def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
-        return services.edit(instance, validated_data)
+        return _registered(services.edit, entry=instance, changes=validated_data)
 
 
 class BaseModelSerializer(EntrySerializer):
@@ -155,6 +155,29 @@ class BaseModelSerializer(EntrySerializer):
     def create(self, validated_data: dict[str, Any]) -> Any:
         user = self.context["request"].user
         return _registered(services.register_model, user=user, **validated_data)
+
+
+class FindingSerializer(serializers.Serializer[dict[str, str]]):
+    """What reading a model's files has found (`inspect.Finding`)."""
+
+    code = serializers.CharField()
+    level = serializers.CharField()
+    message = serializers.CharField()
+    fix = serializers.CharField()
+    file = serializers.CharField()
+
+
+class ModelCheckSerializer(serializers.ModelSerializer[BaseModel]):
+    """``check_heard_at`` is null where no worker is asked to read the files, ``failed_check`` where
+    the last check came to a result."""
+
+    file_problems = serializers.ListField(child=serializers.CharField(), read_only=True)
+    failed_check = FindingSerializer(read_only=True, allow_null=True)
+
+    class Meta:
+        model = BaseModel
+        fields = ["status", "file_problems", "failed_check", "verified_at", "check_heard_at"]
+        read_only_fields = fields
 
 
 class DatasetSerializer(EntrySerializer):
@@ -269,7 +292,43 @@ class AdapterSerializer(EntrySerializer):
             "created_at",
             "updated_at",
         ]
-        read_only_fields = fields
+        read_only_fields = [
+            name for name in fields if name not in ("name", "description", "tags", "metadata")
+        ]
+
+
+class BaseModelField(serializers.PrimaryKeyRelatedField[BaseModel]):
+    """``base_model_id`` in a body: a model that the asker can see."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("source", "base_model")
+        kwargs.setdefault("pk_field", serializers.UUIDField())
+        kwargs.setdefault("error_messages", {"does_not_exist": "There is no such base model."})
+        super().__init__(queryset=BaseModel.objects.all(), **kwargs)
+
+    def get_queryset(self) -> Any:
+        return BaseModel.objects.visible_to(self.context["request"].user)
+
+
+class NewAdapterSerializer(EntrySerializer):
+    """A folder as PEFT writes it, and the base model that it is for."""
+
+    base_model_id = BaseModelField()
+
+    class Meta:
+        model = Adapter
+        fields = [
+            *("name", "description", "base_model_id", "storage_path"),
+            *("tags", "metadata", "project_id"),
+        ]
+        extra_kwargs = {"storage_path": {"required": True, "allow_blank": False}}
+
+    def create(self, validated_data: dict[str, Any]) -> Any:
+        user = self.context["request"].user
+        return _registered(services.register_adapter, user=user, **validated_data)
+
+    def to_representation(self, instance: Adapter) -> dict[str, Any]:
+        return AdapterSerializer(instance, context=self.context).data
 
 
 def _registered(verb: Any, **arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import exceptions, mixins, viewsets
+from rest_framework import exceptions, mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import SAFE_METHODS
@@ -21,13 +21,16 @@ from accounts.scoping import may_change
 from api.etags import IfMatch, Tagged
 from api.parsers import JSONParser
 from api.views import UUIDLookup, as_uuid
-from registry import services
+from registry import model_checks, services
 from registry.api import examples
+from registry.api.doctor import DoctorActions
 from registry.api.filters import AdapterFilter, BaseModelFilter, DatasetFilter
 from registry.api.serializers import (
     AdapterSerializer,
     BaseModelSerializer,
     DatasetSerializer,
+    ModelCheckSerializer,
+    NewAdapterSerializer,
     UploadSerializer,
 )
 from registry.api.uploads import LengthRequired, LimitedUpload
@@ -68,6 +71,28 @@ class BaseModelViewSet(ChangingViewSet):
     plural = "models"
     plain_rows = True
 
+    @extend_schema(request=None, responses={200: BaseModelSerializer, 202: BaseModelSerializer})
+    @action(detail=True, methods=["post"])
+    def check(self, request: Request, pk: str) -> Response:
+        """Read all files again: a model whose files are missing or have changed becomes broken, and
+        active when they are right again. ``metadata.inspection`` says what is wrong. More than 2
+        GiB are read by a worker (202); GET says when it has ended. A check that comes to no result
+        makes it broken too, and ``failed_check`` says why."""
+        model = self.get_object()
+        try:
+            model_checks.check(model)
+        except services.CannotRegister as error:
+            raise exceptions.ValidationError({error.field: str(error)}) from error
+        waits = model.check_heard_at is not None
+        code = status.HTTP_202_ACCEPTED if waits else status.HTTP_200_OK
+        return Response(self.get_serializer(model).data, status=code)
+
+    @extend_schema(responses=ModelCheckSerializer)
+    @check.mapping.get
+    def check_state(self, request: Request, pk: str) -> Response:
+        """What the last check of its files has found, and whether a worker is at another one."""
+        return Response(ModelCheckSerializer(self.get_object()).data)
+
 
 COMPATIBLE_WITH = OpenApiParameter(
     "compatible_with_model",
@@ -83,7 +108,7 @@ COMPATIBLE_WITH = OpenApiParameter(
         responses={201: DatasetSerializer},
     ),
 )
-class DatasetViewSet(ChangingViewSet):
+class DatasetViewSet(DoctorActions, ChangingViewSet):
     entries = Dataset
     serializer_class = DatasetSerializer
     filterset_class = DatasetFilter
@@ -95,7 +120,10 @@ class DatasetViewSet(ChangingViewSet):
     @property
     def plain_rows(self) -> bool:
         """What suits a model is worked out for each dataset."""
-        return "compatible_with_model" not in self.request.query_params
+        return self.action == "list" and "compatible_with_model" not in self.request.query_params
+
+    def list_state(self) -> Hashable:
+        return super().list_state() if self.action == "list" else None
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         # Before anybody reads the body: an upload goes to the disk, not into memory.
@@ -131,20 +159,16 @@ class DatasetViewSet(ChangingViewSet):
             problem = f"There is no base model {wanted}."
         raise exceptions.ValidationError({"compatible_with_model": problem})
 
-    @extend_schema(request=None)
-    @action(detail=True, methods=["post"])
-    def check(self, request: Request, pk: str) -> Response:
-        """Look at the files again."""
-        try:
-            dataset = services.check_dataset(self.get_object())
-        except services.CannotRegister as error:
-            raise exceptions.ValidationError({error.field: str(error)}) from error
-        return Response(self.get_serializer(dataset).data)
 
-
-class AdapterViewSet(EntryViewSet):
+@extend_schema_view(
+    create=extend_schema(request=NewAdapterSerializer, responses={201: AdapterSerializer})
+)
+class AdapterViewSet(ChangingViewSet):
     entries = Adapter
     serializer_class = AdapterSerializer
     filterset_class = AdapterFilter
     plural = "adapters"
     plain_rows = True
+
+    def get_serializer_class(self) -> Any:
+        return NewAdapterSerializer if self.action == "create" else AdapterSerializer

@@ -1,51 +1,121 @@
-"""Read every row once, line by line."""
+"""Read every row once, and compare all with all."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import collections
+import itertools
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from api.plain import plain_text
+from registry.doctor.batch import Examined, Expected, Job, examine
+from registry.doctor.comparison import compare
 from registry.doctor.findings import Finding, Level
+from registry.doctor.formats import format_of
+from registry.doctor.languages import MOST_SAMPLED, languages_of
+from registry.doctor.layouts import Layout, recognised
+from registry.doctor.likeness import Gathered, Twins
+from registry.doctor.readers import Read, batches
 from registry.doctor.report import Report
 from registry.doctor.rows import judge
 from registry.doctor.splits import SPLITS, sort_files
 from registry.files import relative_name
 
-# A longer line is read past, not into memory.
-LONGEST_LINE_BYTES = 16 * 1024 * 1024
-MOST_COLUMNS = 200
-# Held-out rows that are remembered to look for them in the train split: some 64 MB.
-MOST_REMEMBERED = 1_000_000
+# Held-out splits first: a row of theirs that is also in train is named there.
+ORDER = ("test", "validation", "train")
+RECOGNISED_ROWS = 200
+BATCHES_AHEAD = 2  # for each process
+
+Progress = Callable[[int, int], None]
 
 
-def check(path: Path) -> Report:
-    """Examine a folder of JSONL files, or one file. Raises BadPath where it cannot be walked."""
-    return _Check(path).run()
+@dataclass
+class Checked:
+    """A report, and of its usable rows what a copy or a comparison needs: ``keys``, ``asked``,
+    ``places`` (file and line: `place_of`) and ``twins``. ``files`` are (split, path)."""
+
+    root: Path
+    report: Report
+    files: list[tuple[str, Path]]
+    keys: npt.NDArray[np.uint64]
+    asked: npt.NDArray[np.uint64]
+    places: npt.NDArray[np.int64]
+    twins: Twins
+
+
+def check(
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    processes: int = 1,
+    progress: Progress = lambda rows, read_bytes: None,
+) -> Report:
+    """Examine a folder of files with rows, or one file. ``columns`` says in which column each of
+    our fields stands; without it they are found. Raises BadPath where it cannot be walked."""
+    return check_whole(path, columns=columns, processes=processes, progress=progress).report
+
+
+def check_whole(
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    processes: int = 1,
+    progress: Progress = lambda rows, read_bytes: None,
+    mends: bool = False,
+) -> Checked:
+    return _Check(path, dict(columns or {}), processes, progress, mends).run()
 
 
 @dataclass
 class _Check:
     path: Path
+    columns: dict[str, str]
+    processes: int
+    progress: Progress
+    mends: bool
     report: Report = field(default_factory=Report)
-    held_out: dict[int, str] = field(default_factory=dict)
-    first_row: str = ""
+    gathered: Gathered = field(default_factory=Gathered)
+    asked: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    places: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    samples: list[str] = field(default_factory=list)
+    read_bytes: int = 0
 
-    def run(self) -> Report:
-        files, strays = sort_files(self.path)
-        self._about_files(files, strays)
-        # Held-out splits first: there are fewer rows to remember in them.
-        for split in ("test", "validation", "train"):
-            if split in files:
-                self.report.rows[split] = 0
-                for file in files[split]:
-                    self._file(file, split, keyed=len(files) > 1)
+    def run(self) -> Checked:
+        by_split, strays = sort_files(self.path)
+        self._about_files(by_split, strays)
+        files = [(split, file) for split in ORDER for file in by_split.get(split, [])]
+        expected = self._expected(by_split)
+        for split in by_split:
+            self.report.rows[split] = 0
+        work = self._examined(files, expected)
+        for number, done, read_bytes in work:
+            self._take(number, files[number][0], done, read_bytes)
+        twins = self.gathered.twins()
+        checked = Checked(
+            self.path,
+            self.report,
+            files,
+            self.gathered.all_keys,
+            np.concatenate([np.empty(0, np.uint64), *self.asked]),
+            np.concatenate([np.empty(0, np.int64), *self.places]),
+            twins,
+        )
+        compare(checked, [self._name(file) for _, file in files])
+        self._at_last(files)
+        return checked
+
+    def _at_last(self, files: list[tuple[str, Path]]) -> None:
+        self.report.languages = languages_of(self.samples)
         if files and not self.report.num_samples:
             self._add("no_rows", "There is no usable row.", "Add rows, or correct those there are.")
-        return self.report
 
     def _about_files(self, files: dict[str, list[Path]], strays: list[Path]) -> None:
         for file in strays:
@@ -66,74 +136,104 @@ class _Check:
                 level=Level.WARNING,
             )
 
-    def _file(self, path: Path, split: str, *, keyed: bool) -> None:
-        name = self._name(path)
+    # --- What the rows are -----------------------------------------------------------------------
+
+    def _expected(self, by_split: dict[str, list[Path]]) -> Expected:
+        """From the first rows of the split to train on, or of another."""
+        if not by_split:
+            return Expected()
+        file = (by_split.get("train") or next(iter(by_split.values())))[0]
+        is_table = format_of(file.name) == "table"
+        rows = self._first_rows(file)
+        given = Layout("columns", self.columns) if self.columns else None
+        layout = given or recognised([read.row for read in rows])
+        self.report.layout = layout
+        for read in rows:
+            kind = judge(layout.row(read.row, is_table=is_table)).kind
+            if kind:
+                self.report.row_format = kind
+                self._about_layout(layout)
+                where = f"{self._name(file)}, line {read.line}"
+                return Expected(layout, kind, where)
+        return Expected(layout)
+
+    def _first_rows(self, file: Path) -> list[Read]:
+        """As they are, without what cannot be read."""
         try:
-            self.report.size_bytes += path.stat().st_size
-            with open(path, "rb") as file:
-                for number, line in enumerate(_lines(file), start=1):
-                    self._line(line, name, number, split, keyed=keyed)
-        except OSError as error:
+            rows = (read for batch in batches(file, mends=self.mends) for read in batch.read())
+            usable = (read for read in itertools.islice(rows, 5000) if not read.problem)
+            return list(itertools.islice(usable, RECOGNISED_ROWS))
+        except (OSError, RecursionError):
+            return []
+
+    def _about_layout(self, layout: Layout) -> None:
+        words = ", ".join(f"{column} as {name}" for name, column in layout.columns.items())
+        if layout.needs_copy:
             self._add(
-                "unreadable",
-                f"{name} cannot be read: {error.strerror}.",
-                "Check the file and its permissions.",
-                file=name,
+                "foreign_layout",
+                f"The rows are laid out as {layout.title} has them, which no training reads.",
+                "Make a repaired copy: it has the same rows as prompt and completion, or messages.",
             )
-
-    def _line(self, line: bytes | None, file: str, number: int, split: str, *, keyed: bool) -> None:
-        if line is not None and not line.strip():
-            return
-        row, problem = _parse(line)
-        if problem is not None:
-            self.report.findings.add(replace(problem, file=file, line=number))
-            return
-        judged = judge(row, keyed=keyed)
-        for finding in judged.problems:
-            self.report.findings.add(replace(finding, file=file, line=number))
-        if not judged.kind:
-            return
-        where = f"{file}, line {number}"
-        if not self.first_row:
-            self.report.row_format, self.first_row = judged.kind, where
-        if judged.kind != self.report.row_format:
+        elif layout.columns and not self.columns:
             self._add(
-                "mixed_formats",
-                f"A row of kind {judged.kind}; {self.first_row} is of kind "
-                f"{self.report.row_format}.",
-                "Keep one kind of row in a dataset.",
-                file=file,
-                line=number,
-            )
-        elif judged.is_usable:
-            self._count(row, judged.characters, split)
-            if keyed:
-                self._compare(judged.key, split, file, number)
-
-    def _count(self, row: dict[str, Any], characters: int, split: str) -> None:
-        report = self.report
-        report.rows[split] += 1
-        report.characters += characters
-        report.max_characters = max(report.max_characters, characters)
-        if characters:
-            report.lengths[split].add(characters)
-        if not row.keys() <= report.columns and len(report.columns) < MOST_COLUMNS:
-            report.columns.update(plain_text(name[:100]) for name in row)
-
-    def _compare(self, key: int, split: str, file: str, number: int) -> None:
-        """A row to train on must not be one of those that measure what was learned."""
-        other = self.held_out.get(key, split)
-        if other != split:
-            self._add(
-                "leakage",
-                f"The same row is in the {other} split.",
-                f"Remove it from {split} or from {other}.",
+                "columns_found",
+                f"No row has our names, so jobs read {words}.",
+                "Choose other columns on the dataset's page, if that is not what is meant.",
                 level=Level.WARNING,
-                file=file,
-                line=number,
             )
-        elif split != "train" and len(self.held_out) < MOST_REMEMBERED:
-            self.held_out[key] = split
+
+    # --- All rows --------------------------------------------------------------------------------
+
+    def _jobs(
+        self, files: list[tuple[str, Path]], expected: Expected
+    ) -> Iterator[tuple[int, int, Job]]:
+        before = 0
+        for number, (_, file) in enumerate(files):
+            name = self._name(file)
+            try:
+                size = file.stat().st_size
+                self.report.size_bytes += size
+                for batch in batches(file, mends=self.mends):
+                    is_table = format_of(file.name) == "table"
+                    job = Job(batch, name, str(file.parent), is_table, expected)
+                    yield number, before + min(batch.read_bytes, size), job
+                before += size
+            except OSError as error:
+                self._add(
+                    "unreadable",
+                    f"{name} cannot be read: {error.strerror}.",
+                    "Check the file and its permissions.",
+                    file=name,
+                )
+
+    def _examined(
+        self, files: list[tuple[str, Path]], expected: Expected
+    ) -> Iterator[tuple[int, Examined, int]]:
+        jobs = self._jobs(files, expected)
+        if self.processes < 2:
+            for number, read_bytes, job in jobs:
+                yield number, examine(job), read_bytes
+            return
+        yield from _shared(jobs, self.processes)
+
+    def _take(self, file: int, split: str, done: Examined, read_bytes: int) -> None:
+        report = self.report
+        report.findings.merge(done.findings)
+        report.read += done.read
+        report.rows[split] += done.rows
+        report.characters += done.characters
+        report.max_characters = max(report.max_characters, done.max_characters)
+        if done.lengths.places:
+            report.lengths[split].merge(done.lengths)
+        report.add_columns(done.columns)
+        report.add_labels(done.labels)
+        if len(self.samples) < MOST_SAMPLED:
+            self.samples += done.samples
+        kept = self.gathered.add(done.keys, done.sketches)
+        self.asked.append(done.asked[:kept])
+        self.places.append(done.lines[:kept] | np.int64(file << 40))
+        self.read_bytes = max(self.read_bytes, read_bytes)
+        self.progress(report.read, self.read_bytes)
 
     def _name(self, file: Path) -> str:
         return plain_text(relative_name(self.path, file))
@@ -153,44 +253,34 @@ class _Check:
         )
 
 
-def _lines(file: Any) -> Iterator[bytes | None]:
-    """The lines of a file opened in binary; None stands for one that is too long to hold."""
-    while line := file.readline(LONGEST_LINE_BYTES + 1):
-        if len(line) <= LONGEST_LINE_BYTES:
-            yield line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = file.readline(LONGEST_LINE_BYTES)
-        yield None
-
-
-_NOT_JSON = Finding(code="not_json", message="", fix="Write one JSON object on each line.")
-
-
-def _parse(line: bytes | None) -> tuple[dict[str, Any], Finding | None]:
-    """The row, or what keeps the line from being one."""
-    if line is None:
-        limit = LONGEST_LINE_BYTES // 1024 // 1024
-        return {}, Finding(
-            code="too_long", message=f"The line is longer than {limit} MB.", fix="Split the row."
-        )
+def _shared(
+    jobs: Iterable[tuple[int, int, Job]], processes: int
+) -> Iterator[tuple[int, Examined, int]]:
+    """In the order of the rows, however many processes are at work."""
+    # Never a fork: Arrow has threads of its own.
+    context = multiprocessing.get_context("spawn")
+    waiting: collections.deque[tuple[int, int, Future[Examined]]] = collections.deque()
+    pool = ProcessPoolExecutor(processes, context, initializer=_end_with_parent)
     try:
-        value = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return {}, Finding(
-            code="invalid_utf8",
-            message=f"Byte {error.start + 1} of the line is not UTF-8.",
-            fix="Save the file as UTF-8.",
-        )
-    except json.JSONDecodeError as error:
-        message = f"Not JSON: {error.msg} at column {error.colno}."
-        return {}, replace(_NOT_JSON, message=message)
-    except (ValueError, RecursionError):  # a number of thousands of digits; nested without end
-        return {}, replace(_NOT_JSON, message="Not JSON that can be read: too large or too deep.")
-    if not isinstance(value, dict):
-        return {}, Finding(
-            code="not_an_object",
-            message="The line is JSON, but not an object.",
-            fix='Write {"prompt": …, "completion": …}, or another kind of row.',
-        )
-    return value, None
+        for number, read_bytes, job in jobs:
+            waiting.append((number, read_bytes, pool.submit(examine, job)))
+            if len(waiting) >= BATCHES_AHEAD * processes:
+                first, at, done = waiting.popleft()
+                yield first, done.result(), at
+        while waiting:
+            first, at, done = waiting.popleft()
+            yield first, done.result(), at
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """However that one ends: a killed process tells nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -3,6 +3,7 @@ split, or none."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,12 @@ def check_images(path: Path) -> Report:
                     _blame(report, "bad_image", problem, "Save it again, or remove it.", path, file)
                 else:
                     report.rows[split] += 1
+                    report.add_labels(Counter([label]))
+    report.read = report.num_samples + report.findings.counts["bad_image"]
     _compare(report, classes)
+    from registry.doctor.comparison import balance  # which needs NumPy
+
+    balance(report)
     return report
 
 

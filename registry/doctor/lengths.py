@@ -19,6 +19,12 @@ class Lengths:
         place[0] += 1
         place[1] += characters
 
+    def merge(self, other: Lengths) -> None:
+        for place, (rows, characters) in other.places.items():
+            mine = self.places.setdefault(place, [0, 0])
+            mine[0] += rows
+            mine[1] += characters
+
     def as_list(self) -> list[list[int]]:
         """[characters, rows], the shortest first: in each place what its rows have on average."""
         return [

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from api.plain import plain_text
 from registry.doctor.findings import Finding, Level
+from registry.doctor.keys import key_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-# Layouts that others write, and what to rename in them.
+# Names that others give; where all rows have them, `layouts` reads them so.
 FOREIGN = {
     "instruction": "Rename instruction to prompt and output to completion.",
     "question": "Rename question to prompt and answer to completion.",
@@ -24,16 +24,28 @@ FOREIGN = {
 class Judged:
     """``kind`` is one of the trainer's kinds of rows: prompt_completion, conversation (prompt and
     completion as lists of messages), messages, text, labelled, labelled_image, preference or
-    unpaired_preference; "" where it is none of them. ``key`` is the same for the same content."""
+    unpaired_preference; "" where it is none of them. ``texts`` are (field, text). ``content`` is
+    what makes two rows the same, ``asked`` the part of it that comes before an answer."""
 
     kind: str = ""
     characters: int = 0
-    key: int = 0
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    content: Any = None
+    asked: Any = None
+    label: str | int | None = None
     problems: list[Finding] = field(default_factory=list)
 
     @property
     def is_usable(self) -> bool:
         return bool(self.kind) and not self.problems
+
+    @property
+    def key(self) -> int:
+        return key_of(self.content)
+
+    def has(self, field: str, text: str) -> None:
+        self.characters += len(text)
+        self.texts.append((field, text))
 
     def blame(self, code: str, field: str, message: str, fix: str) -> None:
         self.problems.append(Finding(code=code, field=field, message=message, fix=fix))
@@ -44,35 +56,36 @@ class Judged:
         )
 
 
-def judge(row: dict[str, Any], *, keyed: bool = False) -> Judged:
-    """Find the row's kind and what is wrong with it. ``keyed`` also works out its key."""
+def judge(row: dict[str, Any]) -> Judged:
+    """Find the row's kind and what is wrong with it."""
     judged = Judged()
-    content: Any
     if "chosen" in row and "rejected" in row:
-        content = _judge_preference(row, judged)
+        judged.content = _judge_preference(row, judged)
+        judged.asked = judged.content[0]
     elif "image" in row and "label" in row:
-        content = [row["image"], row["label"]]
+        judged.content = [row["image"], row["label"]]
         judged.kind = "labelled_image"
-        _judge_text(content[0], "image", judged)
-        _judge_label(content[1], judged)
+        _judge_text(row["image"], "image", judged)
+        _judge_label(row["label"], judged)
     elif "prompt" in row and "completion" in row:
-        content = _judge_pair(row, judged)
+        judged.content = _judge_pair(row, judged)
+        judged.asked = judged.content[0]
     elif "messages" in row:
-        content = row["messages"]
-        _judge_messages(content, "messages", judged, answer_in=True)
+        judged.content = row["messages"]
+        _judge_messages(row["messages"], "messages", judged, answer_in=True)
         judged.kind = "messages"
+        judged.asked = _before_answer(row["messages"]) if judged.is_usable else None
     elif "text" in row:
-        content = row["text"]
+        judged.content = row["text"]
         judged.kind = "text"
-        _judge_text(content, "text", judged)
+        _judge_text(row["text"], "text", judged)
         if isinstance(row.get("label"), str | int) and not isinstance(row["label"], bool):
             judged.kind = "labelled"
             _judge_label(row["label"], judged)
     else:
-        content = None
         _blame_missing(row, judged)
-    if keyed and judged.is_usable:
-        judged.key = hash(content if isinstance(content, str) else _canonical(content))
+    if not isinstance(row.get("tools") or [], list):
+        judged.blame("wrong_type", "tools", "tools is no list.", "Write a list, or leave it out.")
     return judged
 
 
@@ -128,6 +141,9 @@ def _judge_preference(row: dict[str, Any], judged: Judged) -> list[Any]:
 
 
 def _judge_label(label: Any, judged: Judged) -> None:
+    if isinstance(label, float) and label.is_integer():  # as tables with gaps in them hold numbers
+        label = int(label)
+    judged.label = label if isinstance(label, str | int) else None
     if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
         judged.blame(
             "bad_label",
@@ -143,7 +159,7 @@ def _judge_text(value: Any, field: str, judged: Judged, *, may_be_empty: bool = 
             "wrong_type", field, f"{field} is {_name_of(value)}, not a string.", "Write it as text."
         )
     elif value and not value.isspace():
-        judged.characters += len(value)
+        judged.has(field, value)
     elif not may_be_empty:
         judged.warn("empty", field, f"{field} is empty.", "Fill it in, or remove the row.")
 
@@ -194,10 +210,11 @@ def _judge_message(message: Any, field: str, judged: Judged) -> None:
 def _judge_content(message: dict[str, Any], field: str, judged: Judged) -> None:
     content = message.get("content")
     if isinstance(content, str):
-        judged.characters += len(content)
+        judged.has(field, content)
     elif isinstance(content, list):  # parts, as models of text and images have them
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        judged.characters += sum(len(text) for text in parts if isinstance(text, str))
+        for part in content:
+            if isinstance(part, dict) and isinstance(part.get("text"), str):
+                judged.has(field, part["text"])
     elif "content" not in message and "tool_calls" not in message:
         judged.blame("missing_field", field, "The message has no content.", "Add it.")
     elif content is not None or "tool_calls" not in message:
@@ -211,6 +228,11 @@ def _answers(messages: list[Any]) -> bool:
         message["role"] == "assistant" and (message.get("content") or message.get("tool_calls"))
         for message in messages
     )
+
+
+def _before_answer(messages: list[Any]) -> list[Any]:
+    roles = [message["role"] for message in messages]
+    return messages[: roles.index("assistant")] if "assistant" in roles else messages
 
 
 def _blame_missing(row: dict[str, Any], judged: Judged) -> None:
@@ -240,7 +262,3 @@ def _blame_missing(row: dict[str, Any], judged: Judged) -> None:
 def _name_of(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")
-
-
-def _canonical(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, ensure_ascii=False)

@@ -1,14 +1,14 @@
-"""Which file of a dataset belongs to which split: its name says it."""
+"""Which file of a dataset belongs to which split: its name says it, or that of its folder."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from registry.doctor.formats import format_of, holds_rows
 from registry.files import regular_files
 
 SPLITS = ("train", "validation", "test")
-ROW_FILES = (".jsonl", ".ndjson")
 # "train.jsonl", and "train-00000-of-00002.jsonl" as exports of large datasets are named.
 _NAMED = re.compile(r"(train|validation|valid|val|dev|test)([-_.].*)?", re.IGNORECASE | re.DOTALL)
 _ALIASES = {"valid": "validation", "val": "validation", "dev": "validation"}
@@ -36,7 +36,7 @@ def sort_files(path: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     found: dict[str, list[Path]] = {}
     others: list[Path] = []
     for file in row_files(path):
-        split = split_of(file.name)
+        split = split_of(file.name) or _split_of_folders(path, file)
         if split:
             found.setdefault(split, []).append(file)
         else:
@@ -46,6 +46,16 @@ def sort_files(path: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     return {split: found[split] for split in SPLITS if split in found}, others
 
 
+def _split_of_folders(path: Path, file: Path) -> str | None:
+    """As "train/0000.parquet" and "train/data-00000-of-00001.arrow" are written."""
+    if file == path:
+        return None
+    folders = reversed(file.relative_to(path).parts[:-1])
+    return next((split for name in folders if (split := split_of(name))), None)
+
+
 def row_files(path: Path) -> list[Path]:
-    """The files with rows in them. Raises BadPath."""
-    return [file for file in regular_files(path) if file.suffix.lower() in ROW_FILES]
+    """The files with rows in them; plain text only where there is nothing else. Raises BadPath."""
+    files = [file for file in regular_files(path) if holds_rows(file.name)]
+    others = [file for file in files if format_of(file.name) != "text"]
+    return others or files

@@ -15,9 +15,10 @@ CONTEXT_LENGTH = (
     "max_sequence_length",
     "seq_length",
     "n_ctx",
+    "max_target_positions",
 )
 HIDDEN_SIZE = ("hidden_size", "n_embd", "d_model", "dim")
-NUM_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+NUM_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 SHORT_DTYPES = {
     "float32": "fp32",
@@ -27,25 +28,46 @@ SHORT_DTYPES = {
     "float8_e4m3fn": "fp8",
     "float8_e5m2": "fp8",
 }
-AUDIO = frozenset({"whisper", "wav2vec2", "wav2vec2-bert", "hubert", "wavlm", "encodec", "bark"})
-IMAGE = frozenset(
-    {
-        *("vit", "vit_msn", "deit", "beit", "swin", "swinv2", "convnext", "convnextv2", "resnet"),
-        *("dinov2", "dinov2_with_registers", "detr", "regnet", "efficientnet", "mobilenet_v1"),
-        *(
-            "mobilenet_v2",
-            "mobilevit",
-            "mobilevitv2",
-            "levit",
-            "poolformer",
-            "pvt",
-            "pvt_v2",
-            "bit",
-        ),
-        *("segformer", "cvt", "focalnet", "hiera", "ijepa", "swiftformer", "timm_wrapper"),
-    }
+# Told by the end of an architecture's name ("WhisperForConditionalGeneration" tells nothing) ...
+TASKS = {
+    "image": (
+        *("ForImageClassification", "ForObjectDetection", "ForSemanticSegmentation"),
+        *("ForInstanceSegmentation", "ForUniversalSegmentation", "ForImageSegmentation"),
+        *("ForDepthEstimation", "ForMaskedImageModeling", "ForKeypointDetection"),
+    ),
+    "audio": (
+        *("ForAudioClassification", "ForAudioFrameClassification", "ForCTC", "ForXVector"),
+        *("ForSpeechSeq2Seq", "ForSpeechToText", "ForTextToSpeech", "ForTextToWaveform"),
+    ),
+    "video": ("ForVideoClassification",),
+    "multimodal": ("ForImageTextToText", "ForVisualQuestionAnswering", "ForImageTextRetrieval"),
+}
+# ... or by the family, where that takes one kind of input only.
+FAMILIES = {
+    "audio": (
+        *("whisper", "wav2vec2", "wav2vec2-bert", "wav2vec2-conformer", "hubert", "wavlm", "sew"),
+        *("encodec", "dac", "mimi", "bark", "speecht5", "vits", "univnet", "moonshine", "csm"),
+        *("seamless_m4t", "seamless_m4t_v2", "speech_to_text", "speech-encoder-decoder"),
+        *("audio-spectrogram-transformer", "parakeet_ctc", "musicgen", "musicgen_melody"),
+    ),
+    "image": (
+        *("vit", "vit_msn", "vit_mae", "vitdet", "deit", "beit", "swin", "swinv2", "convnext"),
+        *("convnextv2", "resnet", "dinov2", "dinov2_with_registers", "dinov3_vit"),
+        *("dinov3_convnext", "detr", "conditional_detr", "deformable_detr", "rt_detr"),
+        *("rt_detr_v2", "d_fine", "yolos", "regnet", "efficientnet", "mobilenet_v1"),
+        *("mobilenet_v2", "mobilevit", "mobilevitv2", "levit", "poolformer", "pvt", "pvt_v2"),
+        *("bit", "segformer", "mask2former", "maskformer", "cvt", "dpt", "depth_anything"),
+        *("focalnet", "hiera", "ijepa", "swiftformer", "sam", "timm_wrapper", "timm_backbone"),
+        *("clip_vision_model", "siglip_vision_model", "siglip2_vision_model"),
+    ),
+    "video": ("videomae", "timesformer", "vivit", "vjepa2"),
+    "multimodal": ("vision-encoder-decoder", "vision-text-dual-encoder", "pix2struct", "florence2"),
+}
+# A part of the config for each kind of input that is no text.
+SENSES = (
+    *("vision_config", "audio_config", "video_config", "image_config", "speech_config"),
+    *("thinker_config", "vision_tower", "mm_vision_tower", "audio_encoder", "vq_config"),
 )
-VIDEO = frozenset({"videomae", "timesformer", "vivit", "vjepa2"})
 
 # PostgreSQL's integer; a size above it is a mistake or an attack.
 _LARGEST = 2**31 - 1
@@ -102,15 +124,14 @@ def _dtype(config: dict[str, Any]) -> str:
 
 
 def _modality(config: dict[str, Any]) -> str:
-    if _architecture(config).endswith("ForImageClassification"):
-        return "image"
-    senses = [key for key in ("vision_config", "audio_config", "video_config") if config.get(key)]
-    family = config.get("model_type")
-    if senses or config.get("is_multimodal") is True:
+    """What the model was made for stands above what it is made of: CLIP classifies images alone."""
+    family, architecture = config.get("model_type"), _architecture(config)
+    for modality, endings in TASKS.items():
+        if architecture.endswith(endings):
+            return modality
+    if any(config.get(key) for key in SENSES) or config.get("is_multimodal") is True:
         return "multimodal"
-    if not isinstance(family, str):
-        return "text"
-    for modality, families in (("audio", AUDIO), ("image", IMAGE), ("video", VIDEO)):
+    for modality, families in FAMILIES.items():
         if family in families:
             return modality
     return "text"

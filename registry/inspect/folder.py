@@ -2,59 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from api.plain import plain_text
 from registry import files
+from registry.inspect import gguf, quantization
+from registry.inspect.card import read_card
+from registry.inspect.code import Approval, approved_code, idle_code, nothing_is_approved
 from registry.inspect.config import from_config
-from registry.inspect.facts import BadModel, Inspected
+from registry.inspect.facts import ERROR, BadModel, Finding, Inspected
 from registry.inspect.json_file import read_object
-from registry.inspect.weights import INDEX, SINGLE, count_dtypes, count_params, read_weights
+from registry.inspect.tokenizer import read_tokenizer
+from registry.inspect.weights import (
+    INDEX,
+    SINGLE,
+    count_dtypes,
+    count_params,
+    embedding_rows,
+    pickles,
+    read_weights,
+)
 
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-LARGEST_CARD_BYTES = 1_000_000
 
-
-def model_folder(path: Path) -> Inspected:
+def model_folder(path: Path, approves: Approval = nothing_is_approved) -> Inspected:
     """Read what is to know of the model without loading it. Raises BadModel, and nothing else.
 
-    Only safetensors and GGUF count as weights. Code and pickles are never opened.
+    Only safetensors and GGUF count as weights. Code and pickles are never opened; a model that
+    needs code of its own is refused (CodeNotApproved) unless ``approves`` says otherwise.
     """
     try:
         if path.is_file():
             return _gguf_file(path)
-        return _folder(path)
+        return _folder(path, approves)
     except files.BadPath as error:
         raise BadModel(str(error)) from error
     except OSError as error:
         raise BadModel(f"'{path}' cannot be read: {error.strerror}.") from error
 
 
-def _folder(folder: Path) -> Inspected:
+def _folder(folder: Path, approves: Approval) -> Inspected:
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs and not (folder / SINGLE).exists() and not (folder / INDEX).exists():
-        return _with_surroundings(_gguf(ggufs, folder), folder)
-    inspected = from_config(_config(folder))
-    if inspected.config and inspected.config.get("auto_map"):
-        raise BadModel(
-            "Its config.json asks for code of its own (auto_map), which is not run here. Take a "
-            "model whose architecture Transformers itself knows."
-        )
+        return _gguf_folder(folder, ggufs)
+    config = _config(folder)
+    code = approved_code(folder, approves)
+    inspected = replace(from_config(config), code=code)
     weights = read_weights(folder)
     if not weights.tensors:
         raise BadModel(f"{weights.files[0]} holds no tensors.")
     dtypes = count_dtypes(weights.tensors)
-    quantization = (inspected.config or {}).get("quantization_config")
+    said = inspected.quantization
+    method, packed_dtype = quantization.method_of(weights.tensors)
+    quantization_config = (inspected.config or {}).get("quantization_config")
+    packing = quantization_config if isinstance(quantization_config, dict) else {}
+    rows = embedding_rows(weights.tensors)
     inspected = replace(
         inspected,
-        params=count_params(weights.tensors, quantization if inspected.quantized else None),
+        params=count_params(weights.tensors, packing if said or method else None),
         dtypes=dtypes,
-        dtype=inspected.dtype if inspected.quantized and inspected.dtype else next(iter(dtypes)),
+        quantization=said or method,
+        dtype=(inspected.dtype if said else packed_dtype) or next(iter(dtypes)),
         weight_files=weights.files,
+        findings=(
+            *weights.findings,
+            *quantization.disagreements(said, weights.tensors),
+            *_of_embeddings(inspected, rows),
+            *pickles(folder),
+            *idle_code(folder, code),
+        ),
     )
-    return _with_surroundings(inspected, folder)
+    return _with_surroundings(inspected, folder, rows)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -62,47 +81,90 @@ def _config(folder: Path) -> dict[str, Any]:
         return read_object(folder / "config.json")
     if (folder / "adapter_config.json").is_file():
         raise BadModel(f"{folder} holds an adapter (adapter_config.json), not a base model.")
+    if (folder / "model_index.json").is_file():
+        raise BadModel(
+            f"{folder} holds a pipeline of Diffusers (model_index.json), of several models. "
+            "Register one of its folders, such as text_encoder."
+        )
     raise BadModel(
         f"no config.json in {folder}: this is not a model folder as save_pretrained writes it."
     )
 
 
-def _with_surroundings(inspected: Inspected, folder: Path) -> Inspected:
+def _of_embeddings(inspected: Inspected, rows: int | None) -> Iterator[Finding]:
+    """Models of several kinds of input may have several vocabularies."""
+    said = inspected.vocab_size
+    if inspected.modality == "text" and None not in (said, rows) and said != rows:
+        yield Finding(
+            code="vocabulary_size_differs",
+            message=f"config.json says vocab_size {said:,}, but the weights have rows for "
+            f"{rows:,} tokens.",
+            fix="Take the config.json that was saved with these weights, or set its vocab_size to "
+            "what the weights have.",
+            level=ERROR,
+            file="config.json",
+        )
+
+
+def _with_surroundings(inspected: Inspected, folder: Path, rows: int | None) -> Inspected:
     """Add what lies beside the weights: tokenizer, chat template, model card, total size."""
-    tokenizer_config = folder / "tokenizer_config.json"
-    settings = read_object(tokenizer_config) if tokenizer_config.is_file() else {}
+    tokenizer = read_tokenizer(folder, rows)
+    found = (*inspected.findings, *tokenizer.findings)
+    if tokenizer.facts is None and inspected.modality == "text":
+        found = (*found, NO_TOKENIZER)
     return replace(
         inspected,
-        has_tokenizer=any((folder / name).is_file() for name in TOKENIZERS),
-        has_chat_template=bool(settings.get("chat_template"))
-        or (folder / "chat_template.jinja").is_file()
-        or (folder / "chat_template.json").is_file(),
-        model_card=_card(folder),
+        has_tokenizer=tokenizer.facts is not None,
+        has_chat_template=tokenizer.has_chat_template,
+        tokenizer=tokenizer.facts,
+        card=read_card(folder),
+        findings=(*found, *_of_ids(inspected.config or {}, rows)),
         size_bytes=sum(file.stat().st_size for file in files.regular_files(folder)),
     )
 
 
-def _card(folder: Path) -> str:
-    path = folder / "README.md"
-    if not path.is_file():
-        return ""
-    with open(path, "rb") as file:
-        return plain_text(file.read(LARGEST_CARD_BYTES).decode("utf-8", "replace"))
+NO_TOKENIZER = Finding(
+    code="no_tokenizer",
+    message="There is no tokenizer beside the weights: text cannot be given to the model.",
+    fix="Put the tokenizer's files (tokenizer.json, tokenizer_config.json) beside the weights, and "
+    "register the folder again.",
+)
+
+
+def _of_ids(config: dict[str, Any], rows: int | None) -> Iterator[Finding]:
+    """Tokens that config.json names by their number."""
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = config.get(name)
+        ids = value if isinstance(value, list) else [value]
+        beyond = [i for i in ids if isinstance(i, int) and rows is not None and i >= rows]
+        if beyond:
+            yield Finding(
+                code="token_id_beyond_embeddings",
+                message=f"config.json says {name} {beyond[0]}, but the weights have rows for "
+                f"{rows:,} tokens.",
+                fix=f"Correct {name} in config.json.",
+                level=ERROR,
+                file="config.json",
+            )
 
 
 def _gguf_file(path: Path) -> Inspected:
     if path.suffix.lower() != ".gguf":
         raise BadModel(f"'{path}' is a file; a model is a folder, or a .gguf file.")
-    return replace(_gguf([path], path.parent), size_bytes=path.stat().st_size)
+    if gguf.is_part(path):
+        raise BadModel(f"'{path}' is only a part of a model. Register the folder that has all.")
+    return replace(gguf.gguf_model([path]), size_bytes=path.stat().st_size)
 
 
-def _gguf(paths: list[Path], folder: Path) -> Inspected:
-    for path in paths:
-        with open(path, "rb") as file:
-            if file.read(4) != b"GGUF":
-                raise BadModel(f"{path.name} is not a GGUF file.")
-    has_config = (folder / "config.json").is_file()
-    inspected = from_config(_config(folder)) if has_config else Inspected(dtype="gguf")
+def _gguf_folder(folder: Path, paths: list[Path]) -> Inspected:
+    inspected = gguf.gguf_model(paths)
+    if (folder / "config.json").is_file():
+        inspected = gguf.with_config(inspected, from_config(_config(folder)))
+    card = read_card(folder)
+    findings = [*inspected.findings, *pickles(folder), *idle_code(folder, None)]
     return replace(
-        inspected, is_gguf=True, dtype="gguf", weight_files=tuple(path.name for path in paths)
+        inspected,
+        card=replace(card, license=card.license or inspected.card.license),
+        findings=tuple(findings),
+        size_bytes=sum(file.stat().st_size for file in files.regular_files(folder)),
     )

@@ -9,19 +9,20 @@ from typing import Any
 from api.plain import plain_json
 from registry.inspect.facts import BadModel
 
-# A weight index of a very large model has some ten megabytes; a tokenizer is never read.
-LARGEST_BYTES = 64_000_000
+# A configuration has some kilobytes, one with thousands of added tokens a megabyte or two. Python
+# takes about ten times as much while it reads.
+LARGEST_BYTES = 8_000_000
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, largest_bytes: int = LARGEST_BYTES) -> dict[str, Any]:
     """The JSON object in the file, fit for a database. Raises BadModel naming the file."""
     try:
         with open(path, "rb") as file:
-            raw = file.read(LARGEST_BYTES + 1)
+            raw = file.read(largest_bytes + 1)
     except OSError as error:
         raise BadModel(f"{path.name} cannot be read: {error.strerror}.") from error
-    if len(raw) > LARGEST_BYTES:
-        raise BadModel(f"{path.name} is larger than {LARGEST_BYTES // 1_000_000} MB.")
+    if len(raw) > largest_bytes:
+        raise BadModel(f"{path.name} is larger than {largest_bytes // 1_000_000} MB.")
     try:
         value = plain_json(json.loads(raw.decode("utf-8-sig")))
     except (ValueError, RecursionError):

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.inspect.config import bits_of
-from registry.inspect.facts import BadModel
+from registry.inspect.facts import BadModel, Finding
 from registry.inspect.json_file import read_object
 from registry.inspect.safetensors_header import DTYPE_BITS, Tensor, read_header
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"})
+# Reading one can run code, so none is ever opened. (.h5 and .msgpack hold weights for others.)
+PICKLES = frozenset(
+    {
+        *(".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy", ".npz"),
+        *(".h5", ".msgpack", ".mar", ".nemo", ".tar"),
+    }
+)
+# The largest models have some hundred thousand tensors, and an index of ten megabytes.
+MOST_TENSORS = 1_000_000
+LARGEST_INDEX_BYTES = 64_000_000
+# Where the families of models keep one row for each token.
+EMBEDDINGS = (
+    "embed_tokens.weight",
+    "wte.weight",
+    "word_embeddings.weight",
+    "tok_embeddings.weight",
+    "embed_in.weight",
+    "shared.weight",
+)
 DTYPES = {
     "F64": "fp64",
     "F32": "fp32",
@@ -34,6 +52,7 @@ DTYPES = {
 class Weights(NamedTuple):
     files: tuple[str, ...]
     tensors: dict[str, Tensor]
+    findings: tuple[Finding, ...] = ()
 
 
 def read_weights(folder: Path) -> Weights:
@@ -41,12 +60,23 @@ def read_weights(folder: Path) -> Weights:
     if (folder / INDEX).is_file():
         return _read_shards(folder)
     if (folder / SINGLE).is_file():
-        return Weights((SINGLE,), read_header(folder / SINGLE))
+        others = tuple(_surplus_files(folder, {SINGLE}))
+        return Weights((SINGLE,), read_header(folder / SINGLE), others)
     raise BadModel(_why_no_weights(folder))
 
 
+def embedding_rows(tensors: dict[str, Tensor]) -> int | None:
+    """For how many tokens the weights have a row; None where none of them is known to be that."""
+    rows = [
+        tensor.shape[0]
+        for name, tensor in tensors.items()
+        if name.endswith(EMBEDDINGS) and len(tensor.shape) == 2
+    ]
+    return max(rows, default=None)
+
+
 def _read_shards(folder: Path) -> Weights:
-    listed = read_object(folder / INDEX).get("weight_map")
+    listed = read_object(folder / INDEX, LARGEST_INDEX_BYTES).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise BadModel(f"{INDEX} has no weight_map.")
     shards = set(listed.values()) if all(isinstance(s, str) for s in listed.values()) else {""}
@@ -58,9 +88,47 @@ def _read_shards(folder: Path) -> Weights:
     tensors: dict[str, Tensor] = {}
     for shard in sorted(shards):
         tensors |= read_header(folder / shard)
+        if len(tensors) > MOST_TENSORS:
+            raise BadModel(f"Its shards hold more than {MOST_TENSORS:,} tensors.")
     if lost := sorted(set(listed) - set(tensors)):
         raise BadModel(f"Tensors that {INDEX} lists are in no shard: {_some(lost)}.")
-    return Weights(tuple(sorted(shards)), tensors)
+    findings = [*_surplus_tensors(set(tensors) - set(listed)), *_surplus_files(folder, shards)]
+    return Weights(tuple(sorted(shards)), tensors, tuple(findings))
+
+
+def _surplus_tensors(names: set[str]) -> Iterator[Finding]:
+    if names:
+        yield Finding(
+            code="tensors_not_in_index",
+            message=f"{len(names)} tensors are in the shards but not in {INDEX}: "
+            f"{_some(sorted(names))}. Loaders that follow the index leave them out.",
+            fix="Save the model again, which writes an index that fits.",
+            file=INDEX,
+        )
+
+
+def _surplus_files(folder: Path, used: set[str]) -> Iterator[Finding]:
+    names = sorted(path.name for path in folder.glob("*.safetensors") if path.name not in used)
+    if names:
+        yield Finding(
+            code="weights_not_used",
+            message=f"Weights that are no part of the model lie beside it: {_some(names)}.",
+            fix="Remove them if they are left over from another version; they only take room.",
+            file=names[0],
+        )
+
+
+def pickles(folder: Path) -> Iterator[Finding]:
+    """Files that are reported and never opened."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
+    if names:
+        yield Finding(
+            code="pickle_files",
+            message=f"There are files that can run code when they are read ({_some(names)}). They "
+            "are never opened here; the safetensors files are used.",
+            fix="Remove them: they only take room.",
+            file=names[0],
+        )
 
 
 def _why_no_weights(folder: Path) -> str:
@@ -104,6 +172,10 @@ def _params(
     if last in ("qweight", "weight_packed"):  # GPTQ, AWQ, compressed-tensors
         bits = bits_of(quantization) or 4
         return tensor.values * DTYPE_BITS[tensor.dtype] // bits
+    if last.endswith("_blocks") and f"{name.removesuffix('_blocks')}_scales" in tensors:
+        return tensor.values * 2  # mxfp4, two weights a byte
+    if last.endswith("_scales") and f"{name.removesuffix('_scales')}_blocks" in tensors:
+        return 0
     if last in _SCALES or ".quant_state." in name or ".weight." in name:
         return 0
     if tensor.dtype == "U8" and f"{name}.absmax" in tensors:  # bitsandbytes, two weights a byte

@@ -1,12 +1,13 @@
 // Home, lists and the feed: whatever happens, and every job on the page that is not at its end,
 // has its live parts fetched again.
 
+import { listen } from "./feed.js";
 import { refreshSoon, Stream } from "./live.js";
 
 const MOST_JOBS = 12;
 const jobs = new Map();
 
-new Stream("/ws/activity", { onMessage: refreshSoon, onPoll: refreshSoon });
+listen(refreshSoon);
 
 function watchJobs() {
   const shown = new Set([...document.querySelectorAll("[data-job]")].map((row) => row.dataset.job));

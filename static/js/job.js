@@ -1,8 +1,12 @@
-// A job's page: the curve, the log, and everything else as soon as it changes.
+// A job's page: the curves, the log, and everything else as soon as it changes.
 
+import { attach, leaveDrawings } from "./charts.js";
+import { offerCopies } from "./copy.js";
 import { Curve } from "./curve.js";
 import { refreshSoon, Stream } from "./live.js";
 import { Log } from "./log.js";
+import { pageTitle, setTitle } from "./title.js";
+import { LogSearch } from "./log_search.js";
 
 const LOG_EVERY_MS = 2000;
 const AT_WORK = ["RUNNING", "PAUSING"];
@@ -10,34 +14,38 @@ const AT_WORK = ["RUNNING", "PAUSING"];
 const { job: id, cursor } = document.getElementById("job").dataset;
 const given = (key) => JSON.parse(document.getElementById(key).textContent);
 const log = new Log(document.getElementById("log"), document.getElementById("follow"));
-const title = document.title;
+new LogSearch(document.getElementById("log-search"), document.getElementById("log-found"), log);
 let status = "";
 
-document.getElementById("follow-label").hidden = false;
-const curve = drawCurve();
+offerCopies();
+const curve = window.Chart ? drawCurve() : leaveDrawings();
 
 new Stream(`/ws/jobs/${id}`, { cursor: Number(cursor), onMessage: take, onPoll: poll });
 setInterval(() => AT_WORK.includes(status) && !document.hidden && log.more(), LOG_EVERY_MS);
 
 function drawCurve() {
-  const place = document.getElementById("chart");
-  const canvas = place.querySelector("canvas");
-  const made = new Curve(canvas);
-  place.querySelector(".curve")?.remove();
-  document.getElementById("toggles").hidden = false;
-  document.getElementById("show-rate").addEventListener("change", (e) => made.showRate(e.target.checked));
-  document.getElementById("log-scale").addEventListener("change", (e) => made.logarithmic(e.target.checked));
-  show(made, given("points"));
+  const made = new Curve(document.querySelector("#chart canvas"));
+  document.getElementById("drawings")?.remove();
+  attach(made);
+  show(made, rows(given("points")));
   for (const { step, loss } of given("evaluations")) showEvaluation(made, step, loss);
   return made;
 }
 
+// {step: [1, 2], loss: [3, 2]} as [{step: 1, loss: 3}, {step: 2, loss: 2}]
+function rows(columns) {
+  const names = Object.keys(columns);
+  return columns.step.map((_, n) => Object.fromEntries(names.map((name) => [name, columns[name][n]])));
+}
+
 function show(made, metrics) {
+  if (!made) return;
   made.add(metrics);
   if (metrics.length) reveal();
 }
 
 function showEvaluation(made, step, loss) {
+  if (!made) return;
   made.evaluate(step, loss);
   reveal();
 }
@@ -62,7 +70,7 @@ function takeEvent({ event, step, facts }) {
 
 function takeState(job) {
   status = job.status;
-  document.title = AT_WORK.includes(status) ? `${Math.floor(job.progress.percent)} % · ${title}` : title;
+  setTitle(AT_WORK.includes(status) ? `${Math.floor(job.progress.percent)} % · ${pageTitle}` : pageTitle);
 }
 
 // Sockets are blocked: the same news by asking for them.

@@ -4,16 +4,17 @@
 // elements marked data-live. Where sockets are blocked the page is fetched every 30 seconds.
 
 const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 20_000;
+const LONGEST_WAIT_MS = 5_000;
 const POLL_MS = 30_000;
 const REFRESH_EVERY_MS = 1000;
+const FOCUSED = "a, button, input";
 const SAY_SO_AFTER_MS = 1500;
 const REFUSED = [4400, 4401, 4404]; // activity/streaming.py: asking again would not help
 
 // A socket that asks, each time it opens, for what came after the last cursor it has seen.
 export class Stream {
-  constructor(path, { cursor = null, onMessage, onPoll }) {
-    Object.assign(this, { path, cursor, onMessage, onPoll, failures: 0, closed: false });
+  constructor(path, { cursor = null, onMessage, onPoll, onBack = () => {} }) {
+    Object.assign(this, { path, cursor, onMessage, onPoll, onBack, failures: 0, closed: false });
     this.wake = () => document.visibilityState === "visible" && this.retryNow();
     document.addEventListener("visibilitychange", this.wake);
     window.addEventListener("online", this.wake);
@@ -24,9 +25,11 @@ export class Stream {
     const after = this.cursor === null ? "" : `?after=${this.cursor}`;
     this.socket = new WebSocket(new URL(this.path + after, location.href.replace(/^http/, "ws")));
     this.socket.onopen = () => {
+      const wasAway = this.failures > 0;
       this.failures = 0;
       this.stopPolling();
       connection.up(this);
+      if (wasAway) this.onBack();
     };
     this.socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);
@@ -115,11 +118,13 @@ async function refresh() {
 
 function replace(part, fresh) {
   const scrolled = [...part.querySelectorAll("[id], .timeline, .scroll")].map((e) => e.scrollTop);
+  const kept = [...part.querySelectorAll("input:checked[id]")].map((e) => e.id);
   const focused = part.contains(document.activeElement) ? document.activeElement : null;
-  const place = focused && [...part.querySelectorAll("a, button")].indexOf(focused);
+  const place = focused && [...part.querySelectorAll(FOCUSED)].indexOf(focused);
   part.replaceChildren(...fresh.childNodes);
   [...part.querySelectorAll("[id], .timeline, .scroll")].forEach((e, n) => (e.scrollTop = scrolled[n] ?? 0));
-  if (focused) part.querySelectorAll("a, button")[place]?.focus();
+  for (const id of kept) if (document.getElementById(id)) document.getElementById(id).checked = true;
+  if (focused) part.querySelectorAll(FOCUSED)[place]?.focus();
   window.htmx?.process(part);
 }
 

@@ -1,18 +1,21 @@
 // On every page: times stay true, and what cannot be taken back asks first.
 
+import { startBell } from "./bell.js";
 import { keepFresh } from "./times.js";
 
-document.documentElement.classList.add("js");
 keepFresh();
+startBell();
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!form.dataset.confirm || form.dataset.confirmed) return;
+  const pressed = event.submitter ?? form.querySelector("button");
+  const question = pressed?.dataset.confirm ?? form.dataset.confirm;
+  if (!question || form.dataset.confirmed) return;
   event.preventDefault();
-  ask(form.dataset.confirm, form.querySelector("button").textContent.trim()).then((yes) => {
+  ask(question, pressed.textContent.trim()).then((yes) => {
     if (!yes) return;
     form.dataset.confirmed = "yes";
-    form.requestSubmit();
+    form.requestSubmit(event.submitter);
   });
 });
 

@@ -43,10 +43,15 @@ def test_limit_and_offset_page_through_it(ana: User, client_of: ClientOf) -> Non
         ("entity_type=dataset", ["imported"]),
         ("unread_only=true", ["failed", "imported"]),
         ("unread_only=false", ["failed", "imported", "read"]),
+        ("status=error", ["failed"]),
+        ("after=2", ["read"]),
+        ("created_after=2026-02-01T00:00:00Z", ["imported", "read"]),
+        ("created_before=2026-02-01T00:00:00Z", ["failed"]),
     ],
 )
 def test_filters(ana: User, client_of: ClientOf, query: str, names: list[str]) -> None:
-    make_activity(title="failed", event_type="job_failed")
+    failed = make_activity(title="failed", event_type="job_failed", status="error")
+    Activity.objects.filter(pk=failed.pk).update(created_at="2026-01-31T23:59:59Z")
     make_activity(title="imported", event_type="dataset_imported", entity_type="dataset")
     read = make_activity(title="read")
     client = client_of(ana)
@@ -63,6 +68,9 @@ def test_filters(ana: User, client_of: ClientOf, query: str, names: list[str]) -
         ("user_id=42", "user_id"),
         ("project_id=x", "project_id"),
         ("unread_only=perhaps", "unread_only"),
+        ("status=purple", "status"),
+        ("after=x", "after"),
+        ("created_after=soon", "created_after"),
         ("limit=-1", "limit"),
         ("limit=many", "limit"),
         ("offset=99999999999999999999", "offset"),

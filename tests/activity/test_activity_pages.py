@@ -7,17 +7,10 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from accounts.models import User
-from activity.models import ReadMark
+from accounts.models import Project, User
+from activity.models import Activity, ReadMark
 from tests import factories as make
 from tests.pages import Page
-
-
-@pytest.fixture
-def client_of_ana(ana: User) -> Client:
-    client = Client()
-    client.force_login(ana)
-    return client
 
 
 def test_the_feed_leads_to_what_it_tells_of(client_of_ana: Client) -> None:
@@ -43,7 +36,8 @@ def test_an_empty_feed_says_what_will_come(client_of_ana: Client) -> None:
 
 
 def test_the_feed_filters(client_of_ana: Client, ana: User) -> None:
-    make.make_activity(title="apples", status="error")
+    apple = make.make_activity(title="apples", status="error", user=ana, message="red ones")
+    Activity.objects.filter(pk=apple.pk).update(created_at="2026-01-31T23:59:59Z")
     plum = make.make_activity(title="plums", entity_type="dataset", event_type="dataset_imported")
     ReadMark.objects.create(activity=plum, user=ana)
 
@@ -56,7 +50,36 @@ def test_the_feed_filters(client_of_ana: Client, ana: User) -> None:
     assert shown("status=error") == {"apples"}
     assert shown("unread=on") == {"apples"}
     assert shown("status=error&entity_type=dataset") == set()
-    assert client_of_ana.get("/activity?status=purple").status_code == 400
+    assert shown("event_type=dataset_imported") == {"plums"}
+    assert shown(f"user={ana.pk}") == {"apples"}
+    assert shown(f"project={Project.objects.default().pk}") == {"apples", "plums"}
+    assert shown("q=PLUM") == {"plums"}
+    assert shown("q=red") == {"apples"}
+    assert shown("since=2026-01-31&until=2026-01-31") == {"apples"}
+    assert shown("until=2026-01-30") == set()
+    assert shown("since=2026-02-01") == {"plums"}
+    Page(client_of_ana.get("/activity?q=plum&since=2026-01-01")).check_outline()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=purple",
+        "event_type=x",
+        "since=yesterday",
+        "until=9999-12-31",
+        "project=x",
+        "user=1",
+        "q=%00",
+    ],
+)
+def test_a_filter_that_cannot_be_is_refused(client_of_ana: Client, query: str) -> None:
+    assert client_of_ana.get(f"/activity?{query}").status_code == 400
+
+
+def test_one_filters_by_those_one_knows(client_of_ana: Client, stranger: User) -> None:
+    assert client_of_ana.get(f"/activity?user={stranger.pk}").status_code == 400
+    assert "stranger" not in Page(client_of_ana.get("/activity")).words
 
 
 def test_a_stranger_sees_nothing_and_marks_nothing(stranger: User) -> None:
@@ -105,5 +128,6 @@ def test_the_feed_asks_the_same_number_of_questions_however_long_it_is(
 ) -> None:
     for _ in range(2):
         make.make_activity()
-        with django_assert_num_queries(4):  # type: ignore[operator]
+        # session, user, count, ids, rows; projects and people to filter by; the bell
+        with django_assert_num_queries(8):  # type: ignore[operator]
             client_of_ana.get("/activity")

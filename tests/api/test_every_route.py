@@ -8,26 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.schemas.generators import EndpointEnumerator
 from rest_framework.test import APIClient
 
 from accounts.models import Membership, Project, Token, User
+from activity import webhooks
+from registry.hub import tokens
+from registry.models import Dataset
 from tests.factories import (
     make_activity,
     make_adapter,
+    make_artifact,
+    make_checkpoint,
+    make_code_review,
     make_dataset,
     make_experiment,
+    make_generation,
     make_job,
     make_model,
     make_probe,
     make_recipe,
+    make_transfer,
+    make_upload,
+    make_webhook,
 )
 from tests.programs import TokenOf
-from training.models import Partition
+from training.models import Job, Partition
+from training.run_plan import run_dir
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("server_mode", "home")]
 READS = ("get", "head", "options")
@@ -76,6 +89,25 @@ ROUTES = sorted(set(routes(get_resolver().url_patterns)), key=str)
 ABOUT_OBJECTS = [route for route in ROUTES if route.is_about_an_object]
 WRITES = [route for route in ROUTES if route.writes]
 
+
+def job_with_files(project: Project) -> Job:
+    """Every kind of file that a job leaves behind."""
+    job = make_job(project=project)
+    folder = run_dir(job) / "checkpoints" / "step-000003"
+    made = Path(settings.TRAINYARD_EXPORTS) / str(job.pk)
+    for one in (folder, made):
+        one.mkdir(parents=True)
+        (one / "weights").write_bytes(b"weights")
+    (run_dir(job) / "log.txt").write_text("one line\n")
+    make_checkpoint(job, 3)
+    make_artifact(job, str(made / "weights"))
+    return job
+
+
+def artifact_of(job: Job) -> dict[str, Any]:
+    return {"pk": job.pk, "artifact_id": job.artifacts.get().pk}
+
+
 # The part of a route that names an object -> how to make one in Ana's project. Each gives the
 # values of the path's parameters.
 Maker = Callable[[Project, User], dict[str, Any]]
@@ -83,10 +115,25 @@ OBJECTS: dict[str, Maker] = {
     "/api/activity/{pk}": lambda project, ana: {"pk": make_activity(project=project).pk},
     "/api/adapters/{pk}": lambda project, ana: {"pk": make_adapter(make_model(project=project)).pk},
     "/api/base-models/{pk}": lambda project, ana: {"pk": make_model(project=project).pk},
+    "/api/code-reviews/{pk}": lambda project, ana: {"pk": make_code_review().pk},
     "/api/datasets/{pk}": lambda project, ana: {"pk": make_dataset(project=project).pk},
+    "/api/datasets/{pk}/download": lambda project, ana: {"pk": make_files(project).pk},
     "/api/experiments/probe/{pk}": lambda project, ana: {"pk": make_probe(project=project).pk},
     "/api/experiments/{pk}": lambda project, ana: {"pk": make_experiment(project=project).pk},
-    "/api/jobs/{pk}": lambda project, ana: {"pk": make_job(project=project).pk},
+    "/api/hub-tokens/{pk}": lambda project, ana: {
+        "pk": tokens.keep(project, "hf_a_token", user=ana).pk
+    },
+    "/api/bucket-keys/{pk}": lambda project, ana: {
+        "pk": tokens.keep_key(project, "", "AKIA", "a-secret-key", user=ana).pk
+    },
+    "/api/transfers/{pk}": lambda project, ana: {"pk": make_transfer(project=project).pk},
+    "/api/generations/{pk}": lambda project, ana: {"pk": make_generation(project=project).pk},
+    "/api/jobs/{pk}": lambda project, ana: {"pk": job_with_files(project).pk},
+    "/api/jobs/{pk}/artifacts": lambda project, ana: artifact_of(job_with_files(project)),
+    "/api/jobs/{pk}/checkpoints": lambda project, ana: {
+        "pk": job_with_files(project).pk,
+        "step": 3,
+    },
     "/api/partitions/{pk}": lambda project, ana: {"pk": Partition.objects.get().pk},
     "/api/projects/{pk}": lambda project, ana: {"pk": project.pk},
     "/api/projects/{project_id}/members": lambda project, ana: {
@@ -94,16 +141,31 @@ OBJECTS: dict[str, Maker] = {
         "user_id": ana.pk,
     },
     "/api/recipes/{pk}": lambda project, ana: {"pk": make_recipe(project=project).pk},
+    "/api/webhooks/{pk}": lambda project, ana: {"pk": make_webhook(project=project).pk},
+    "/api/webhooks/{webhook_id}/deliveries": lambda project, ana: {
+        "webhook_id": (webhook := make_webhook(project=project)).pk,
+        "delivery_id": webhooks.test(webhook).pk,
+    },
     "/api/tokens/{id}": lambda project, ana: {"id": Token.issue(ana, name="ci").id},
+    "/api/uploads/{pk}": lambda project, ana: {"pk": make_upload(project=project).pk},
 }
 # Everybody's: they belong to no project, and whoever is signed in sees them.
-SHARED = ("/api/partitions/{pk}",)
+SHARED = ("/api/code-reviews/{pk}", "/api/partitions/{pk}")
 # Of one person alone: a colleague is as much a stranger as anybody.
 PERSONAL = ("/api/tokens/{id}",)
 # What a viewer may do: it changes nothing that others see.
 VIEWERS_MAY = ("POST /api/activity/{pk}/mark-read",)
+# What a route is asked with.
+ASKED_FOR = {"GET /api/jobs/{pk}/logs/search": "?q=line"}
 # What describes the API, in formats of its own.
 NOT_JSON = ("GET /api/docs", "GET /api/schema")
+
+
+def make_files(project: Project) -> Dataset:
+    """A dataset that there is something of."""
+    path = Path(settings.TRAINYARD_DATASETS) / "rows.jsonl"
+    path.write_text('{"text": "a"}\n', encoding="utf-8")
+    return make_dataset(project=project, storage_path=str(path))
 
 
 def object_of(route: Route) -> str | None:
@@ -113,7 +175,7 @@ def object_of(route: Route) -> str | None:
 
 
 def call(client: APIClient, route: Route, values: dict[str, Any]) -> Any:
-    path = route.path.format(**values)
+    path = route.path.format(**values) + ASKED_FOR.get(str(route), "")
     return client.generic(route.method.upper(), path, "{}", content_type="application/json")
 
 

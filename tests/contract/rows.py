@@ -38,6 +38,8 @@ def make_everything() -> dict[str, str]:
     factories.make_artifact(job)
     factories.make_worker(gpus=1)
     recipe = factories.make_recipe()
+    for transfer_status in ("RUNNING", "FAILED", "COMPLETED"):
+        factories.make_transfer(status=transfer_status)
     factories.make_activity(title="Job completed: first", event_type="job_completed")
     found: dict[str, Any] = {
         "model": model,

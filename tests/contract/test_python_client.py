@@ -17,6 +17,8 @@ CONFIG = {
     "project_name_override": "trainyard-client",
     "package_name_override": "trainyard_client",
     "post_hooks": [],  # nobody will read it
+    # What tus calls the bytes of a part of an upload.
+    "content_type_overrides": {"application/offset+octet-stream": "application/octet-stream"},
 }
 PROGRAM = """
 import json, sys

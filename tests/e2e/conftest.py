@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
+from tests.browsing import Visitor, chromium
 from tests.e2e.home import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +39,7 @@ class Site:
             "TRAINYARD_HOME": str(home),
             "REDIS_URL": broker_url,
             "PORT": str(self.port),
+            "HF_ENDPOINT": "http://127.0.0.1:9",  # no hub is asked; nobody listens there
         }
         self._pool = ProcessPoolExecutor(
             1, multiprocessing.get_context("spawn"), prepare, (self.environment,)
@@ -104,45 +105,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, broker_url: str) -> Iterator[
 # Not for the whole session: while Playwright's loop runs, Django refuses other tests its database.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         yield browser
-        browser.close()
-
-
-class Visitor:
-    """Opens pages, and hears every complaint of the browser about them."""
-
-    def __init__(self, browser: Browser, address: str) -> None:
-        self._browser = browser
-        self._address = address
-        self.complaints: list[str] = []
-
-    def open(self, path: str, **options: Any) -> Page:
-        page = self._browser.new_context(base_url=self._address, **options).new_page()
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("response", self._look)
-        page.goto(path)
-        return page
-
-    def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def _look(self, response: Any) -> None:
-        if not response.url.startswith(self._address) or response.status >= 400:
-            self.complaints.append(f"{response.status} {response.url}")
-
-    def leave(self) -> None:
-        for context in self._browser.contexts:
-            context.close()
 
 
 @pytest.fixture

@@ -4,19 +4,24 @@ in the process of the tests, where Django refuses to work. Takes and gives plain
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.test import Client
+from django.utils import timezone
 
+from accounts.models import Membership, Project, User
 from activity.live import push_on_commit
 from activity.record import record
-from registry.models import BaseModel
+from registry.models import BaseModel, Transfer
 from tests import factories as make
 from training import lifecycle, run_plan
-from training.models import Draft, Job, Status
+from training.models import Draft, Generation, Job, Probe, Serving, Status
+from training.playground import generations
 
 
 def new_job(name: str, status: str, losses: Sequence[float] = (), **fields: Any) -> str:
@@ -54,6 +59,49 @@ def complete(job_id: str) -> None:
     lifecycle.move(job, Status.COMPLETED, message="All steps done.")
 
 
+def finish(
+    job_id: str, event_type: str = "job_completed", title: str = "Training completed"
+) -> None:
+    """Its end, with the feed line that `outcome` writes."""
+    with transaction.atomic():
+        job = Job.objects.get(pk=job_id)
+        if event_type == "job_failed":
+            lifecycle.move(job, Status.FAILED, failure=make.OUT_OF_MEMORY)
+        else:
+            lifecycle.move(job, Status.COMPLETED, message="All steps done.")
+        record(
+            event_type,
+            entity_type="job",
+            entity_id=job.pk,
+            title=f"{title}: {job.name}",
+            message="It took 3 s",
+            project_id=job.project_id,
+        )
+
+
+def note(title: str) -> None:
+    """Something happens in the default project."""
+    with transaction.atomic():
+        record(
+            "job_created",
+            entity_type="job",
+            entity_id=uuid.uuid4(),
+            title=title,
+            project_id=Project.objects.default().pk,
+        )
+
+
+def sign_in_stranger() -> dict[str, str]:
+    """Somebody of another project; the cookie of their session."""
+    stranger = User.objects.create_user("stranger")
+    elsewhere = Project.objects.create(name="Elsewhere")
+    Membership.objects.create(user=stranger, project=elsewhere, role="owner")
+    client = Client()
+    client.force_login(stranger)
+    name = settings.SESSION_COOKIE_NAME
+    return {"name": name, "value": client.cookies[name].value}
+
+
 def status_of(job_id: str) -> str:
     return str(Job.objects.values_list("status", flat=True).get(pk=job_id))
 
@@ -71,31 +119,6 @@ def new_dataset(name: str, storage_path: str) -> str:
         name=name, storage_path=storage_path, integrity_checked=False, integrity_passed=False
     )
     return str(dataset.pk)
-
-
-def one_of_everything() -> list[str]:
-    """Rows for every page, and the addresses of the pages."""
-    model = make.make_model(name="a-model-with-a-rather-long-name-" * 3, model_card="# Card")
-    report = {
-        "errors": 1,
-        "findings": [{"file": "train.jsonl", "line": 7, "field": "text", "message": "Empty."}],
-    }
-    dataset = make.make_dataset(integrity_passed=False, integrity_report=report)
-    experiment = make.make_experiment(base_model=model, dataset=dataset)
-    jobs = [make.make_job(status=status, experiment=experiment) for status in Status.values]
-    for job in jobs:
-        make.make_metrics(job, [3.0, 2.0, 1.0])
-        make.make_event(job, "evaluation", step=3, eval_loss=1.5)
-        make.make_checkpoint(job, 3)
-        make.make_artifact(job, f"/exports/{job.pk}/model.safetensors")
-        make.make_activity(entity_id=job.pk, title=f"Something happened to {job.name}")
-    make.make_worker("a-machine", gpus=2)
-    adapter = make.make_adapter(model)
-    return [
-        *("/", "/jobs", "/jobs?status=FAILED", "/activity", "/models", "/datasets"),
-        *(f"/jobs/{job.pk}" for job in jobs),
-        *(f"/models/{model.pk}", f"/adapters/{adapter.pk}", f"/datasets/{dataset.pk}"),
-    ]
 
 
 def yard() -> dict[str, str]:
@@ -156,3 +179,57 @@ def job_of_draft(draft_id: str) -> dict[str, Any]:
 
 def answers_of(draft_id: str) -> dict[str, str]:
     return dict(Draft.objects.get(pk=draft_id).answers)
+
+
+def end_probe(draft_id: str) -> None:
+    """As a worker does it that has measured."""
+    probe = Draft.objects.get(pk=draft_id).probe
+    assert probe is not None
+    result = {
+        "out_of_memory": False,
+        "peak_memory_mb": 1536.0,
+        "step_time_ms": 250.0,
+        "longest_step_time_ms": 400.0,
+        "tokens_per_second": 900.0,
+        "report": probe.preflight,
+    }
+    Probe.objects.filter(pk=probe.pk).update(
+        outcome=Probe.Outcome.MEASURED, result=result, finished_at=timezone.now(), job=None
+    )
+
+
+def new_talker(name: str) -> str:
+    """A model that can be asked; its id."""
+    found = {"inspection": {"has_chat_template": True}}
+    return str(make.make_model(name=name, storage_path="/somewhere", metadata=found).pk)
+
+
+def answer_as_far_as(generation_id: str, text: str, *, whole: bool = False) -> None:
+    """What a worker writes of an answer until now."""
+    generation = Generation.objects.get(pk=generation_id)
+    serving = generation.serving or Serving.objects.create()
+    if generation.status == Status.QUEUED:
+        generations.take_up(serving, generation)
+    answer: dict[str, Any] = {"state": "writing", "text": text, "tokens": len(text.split())}
+    if not whole:
+        generations.write(serving, generation, {"base": answer})
+        return
+    answer |= {"state": "done", "finish_reason": "stop", "seconds": 0.5}
+    generations.end(serving, generation, {"base": answer}, Status.COMPLETED)
+
+
+def messages_of(generation_id: str) -> list[str]:
+    messages = Generation.objects.get(pk=generation_id).messages
+    return [message["content"] for message in messages]
+
+
+def new_transfer(repo_id: str, **fields: Any) -> str:
+    """One that is moving, as its worker writes it; its id."""
+    moving = {"status": "RUNNING", "phase": "moving", "size_bytes": 1000, "files_total": 1}
+    return str(make.make_transfer(hf_repo_id=repo_id, **{**moving, **fields}).pk)
+
+
+def move_transfer(transfer_id: str, bytes_transferred: int) -> None:
+    """A heartbeat: a row changes, and nobody is told."""
+    rows = Transfer.objects.filter(pk=transfer_id)
+    rows.update(bytes_transferred=bytes_transferred, rate_bytes_s=100.0)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browsing import Visitor
 from tests.e2e import rows
-from tests.e2e.conftest import Site, Visitor
+from tests.e2e.conftest import Site
 
 pytestmark = pytest.mark.e2e
 

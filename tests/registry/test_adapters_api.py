@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from registry import services
+from registry.models import Adapter
 from tests.factories import make_adapter, make_model
+from tests.registry.test_inspect_adapter import write_adapter
 
 FIELDS = {
     "id",
@@ -76,3 +81,66 @@ def test_the_list_costs_the_same_queries_however_long(
     client.get("/api/adapters")
     with django_assert_num_queries(4):  # session, user, count, rows
         client.get("/api/adapters")
+
+
+@pytest.fixture
+def folder(home: Path) -> Path:
+    return write_adapter(home / "models" / "adapter")
+
+
+def body(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"name": "mine", "storage_path": str(folder), **more}
+
+
+def test_a_folder_as_peft_writes_it_is_registered(client_of, ana, folder):
+    base = make_model()
+    sent = body(folder, base_model_id=str(base.pk), tags=["small"])
+    answer = client_of(ana).post("/api/adapters", sent, format="json")
+    assert answer.status_code == 201, answer.content
+    shown = answer.json()
+    assert set(shown) == FIELDS
+    assert (shown["method"], shown["r"], shown["lora_alpha"]) == ("lora", 4, 8)
+    assert shown["target_modules"] == ["q_proj", "v_proj"]
+    assert shown["base_model_id"] == str(base.pk)
+    assert shown["metadata"]["inspection"]["params"] == 64
+    assert services.verify_files(Adapter.objects.get()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({}, "base_model_id"),
+        ({"base_model_id": "7"}, "base_model_id"),
+        ({"base_model_id": str(uuid.uuid4())}, "base_model_id"),
+        ({"storage_path": "/etc"}, "storage_path"),
+        ({"storage_path": ""}, "storage_path"),
+    ],
+)
+def test_what_is_wrong_is_named(client_of, ana, folder, more, field):
+    valid = {} if field == "base_model_id" else {"base_model_id": str(make_model().pk)}
+    sent = {**body(folder), **valid, **more}
+    answer = client_of(ana).post("/api/adapters", sent, format="json")
+    assert (answer.status_code, set(answer.json()["details"])) == (400, {field})
+
+
+def test_an_adapter_that_does_not_fit_itself_is_refused(client_of, ana, folder):
+    write_adapter(folder, rank=2)
+    sent = body(folder, base_model_id=str(make_model().pk))
+    answer = client_of(ana).post("/api/adapters", sent, format="json")
+    assert answer.status_code == 400
+    assert "says rank 4" in answer.json()["error"]
+
+
+def test_another_projects_model_is_none(client_of, stranger, folder):
+    sent = body(folder, base_model_id=str(make_model().pk))
+    answer = client_of(stranger).post("/api/adapters", sent, format="json")
+    assert answer.status_code in (400, 403)
+    assert not Adapter.objects.exists()
+
+
+def test_words_are_changed_and_facts_are_not(client_of, ana):
+    adapter = make_adapter()
+    address = f"/api/adapters/{adapter.pk}"
+    assert client_of(ana).patch(address, {"name": "b"}, format="json").json()["name"] == "b"
+    assert client_of(ana).patch(address, {"r": 3}, format="json").status_code == 400
+    assert client_of(ana).delete(address).status_code == 204

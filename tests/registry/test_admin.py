@@ -5,9 +5,10 @@ from auditlog.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from registry import model_cards
+from registry import code_reviews, inspect, model_cards, services
 from registry.models import BaseModel
 from tests.factories import make_adapter, make_dataset, make_experiment, make_job, make_model
+from tests.registry.files import write_model
 
 MODELS = ("basemodel", "dataset", "adapter")
 
@@ -145,7 +146,7 @@ def test_a_model_card_is_shown_as_harmless_html(admin, project):
         "[bad](javascript:alert(1)) ![spy](https://example.org/x.png)\n\n|a|\n|-|\n|1|\n"
     )
     html = model_cards.to_html(card)
-    assert "<h1>Title</h1>" in html
+    assert "<h3>Title</h3>" in html
     assert "<strong>bold</strong>" in html
     assert "<td>1</td>" in html
     for gone in ("<script", "alert(1)<", "href", "<img", "example.org", "license"):
@@ -153,6 +154,11 @@ def test_a_model_card_is_shown_as_harmless_html(admin, project):
     model = make_model(model_card=card)
     page = admin.get(reverse("admin:registry_basemodel_change", args=[model.pk]))
     assert "<strong>bold</strong>" in page.content.decode()
+    adapter = make_adapter(model, model_card=card)
+    for address in (reverse("model", args=[model.pk]), reverse("adapter", args=[adapter.pk])):
+        page = admin.get(address)
+        assert "<strong>bold</strong>" in page.content.decode()
+        assert "spy" not in page.content.decode()
 
 
 def test_what_is_in_use_is_not_deleted(admin, project):
@@ -170,3 +176,38 @@ def test_the_list_costs_the_same_queries_however_long(
         make_adapter(make_model())
     with django_assert_max_num_queries(16):
         admin.get(reverse("admin:registry_adapter_changelist"))
+
+
+def test_code_is_read_and_then_approved(admin, root, project, home):
+    folder = write_model(home / "models" / "own")
+    (folder / "modeling_own.py").write_text("class Own: '<b>'\n")
+    review = code_reviews.ask_for(inspect.custom_code(folder), folder)
+    assert admin.get(reverse("admin:registry_codereview_changelist")).status_code == 200
+    page = admin.get(reverse("admin:registry_codereview_change", args=[review.pk]))
+    assert "class Own: &#x27;&lt;b&gt;&#x27;" in page.content.decode()
+    path = reverse("admin:registry_codereview_approve_this", args=[review.pk])
+    assert b"has read it" in admin.get(path).content
+    review.refresh_from_db()
+    assert not review.is_approved
+    admin.post(path, {"confirmed": "Approve"})
+    review.refresh_from_db()
+    assert review.approved_by == root
+    assert LogEntry.objects.latest("pk").actor == root
+    path = reverse("admin:registry_codereview_withdraw_this", args=[review.pk])
+    admin.post(path, {"confirmed": "Withdraw the approval"})
+    review.refresh_from_db()
+    assert not review.is_approved
+
+
+def test_the_files_of_a_model_are_checked_again(admin, root, project, home):
+    folder = write_model(home / "models" / "own")
+    model = services.register_model(
+        user=root, project=project, name="own", storage_path=str(folder)
+    )
+    path = reverse("admin:registry_basemodel_check_this", args=[model.pk])
+    confirmed = {"confirmed": "Check files again"}
+    done = admin.post(path, confirmed, follow=True).content.decode()
+    assert "own: all files are as they were registered." in done
+    (folder / "config.json").unlink()
+    done = admin.post(path, confirmed, follow=True).content.decode()
+    assert "own is broken: config.json is missing." in done

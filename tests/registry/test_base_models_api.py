@@ -10,6 +10,7 @@ from activity.models import Activity
 from registry.models import BaseModel
 from tests.factories import make_adapter, make_experiment, make_model
 from tests.registry.files import LLAMA, PARAMS, write_model
+from tests.registry.test_inspect_gguf import write_gguf
 
 FIELDS = {
     "id",
@@ -243,6 +244,27 @@ def test_a_model_folder_is_inspected_and_registered(client_of, ana, project, tin
         "has_tokenizer": True,
         "has_chat_template": True,
         "weight_files": ["model.safetensors"],
+        "tokenizer": {
+            "kind": "fast",
+            "size": None,
+            "loads": False,
+            "special": {},
+            "template_renders": None,
+        },
+        "code": None,
+        "findings": [
+            {
+                "code": "tokenizer_does_not_load",
+                "message": "tokenizer.json cannot be loaded: it has no model.",
+                "fix": "Download the tokenizer's files again, or take them from the original "
+                "model.",
+                "level": "error",
+                "file": "tokenizer.json",
+            }
+        ],
+        "license": "mit",
+        "base_model": [],
+        "languages": [],
     }
 
 
@@ -441,7 +463,7 @@ def test_the_metadata_of_an_inspection_survives_a_change(api, tiny):
 
 
 def test_a_gguf_model_is_never_trainable(api, home: Path):
-    (home / "models" / "q4.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
+    write_gguf(home / "models" / "q4.gguf")
     given = {"name": "x", "storage_path": "q4.gguf", "trainable": True}
     made = api.post("/api/base-models", given, format="json").json()
     assert (made["is_gguf"], made["trainable"]) == (True, False)
@@ -453,7 +475,7 @@ def test_a_model_is_deleted_and_its_files_stay(
     api, tiny, home: Path, django_capture_on_commit_callbacks
 ):
     made = api.post("/api/base-models", {"name": "x", "storage_path": "tiny"}, format="json").json()
-    assert len(list((home / "models").iterdir())) == 2
+    assert len(list((home / "models").iterdir())) == 3  # with its manifest, and how they looked
     with django_capture_on_commit_callbacks(execute=True):
         assert api.delete(f"/api/base-models/{made['id']}").status_code == 204
     assert not BaseModel.objects.exists()

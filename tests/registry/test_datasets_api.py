@@ -343,3 +343,17 @@ def test_a_dataset_in_use_is_not_deleted(api):
     response = api.delete(f"/api/datasets/{experiment.dataset_id}")
     assert response.status_code == 409
     assert Dataset.objects.filter(pk=experiment.dataset_id).exists()
+
+
+def test_what_uses_it_is_named_to_those_who_may_see_it(client_of, ana, stranger):
+    elsewhere = stranger.memberships.get().project
+    dataset = make_dataset()
+    for number in range(2):
+        make_experiment(dataset=dataset, project=elsewhere, name=f"secret {number}")
+    path = f"/api/datasets/{dataset.pk}"
+    hidden = client_of(ana).delete(path)
+    assert hidden.status_code == 409
+    assert hidden.json()["error"] == "Still in use by 2 that you may not see."
+    make_experiment(dataset=dataset, name="dates")
+    said = client_of(ana).delete(path).json()["error"]
+    assert said == "Still in use by experiment 'dates' and 2 more."

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from registry import doctor
-from registry.doctor import Level, Report, examine, findings
+from registry.doctor import Level, Report, findings, readers
 from tests.registry.conftest import pair
 from tests.registry.files import write_rows
 
@@ -26,11 +26,17 @@ def test_a_clean_dataset_passes_with_its_statistics(rows: Path):
         "splits": ["train", "validation"],
         "num_splits": 2,
         "rows": {"train": 8, "validation": 2},
+        "rows_read": 10,
         "row_format": "prompt_completion",
+        "layout": "",
         "columns": ["completion", "prompt"],
+        "mapping": {},
         "mean_characters": 17.0,
         "max_characters": 17,
         "lengths": {"train": [[17, 8]], "validation": [[17, 2]]},
+        "labels": {},
+        "duplicates": {"compared": 10, "compared_nearly": 10},
+        "languages": {},
         "size_bytes": sum(path.stat().st_size for path in rows.iterdir()),
     }
     assert report.integrity_report["ok"] is True
@@ -113,10 +119,10 @@ def test_every_kind_of_row_is_recognised(tmp_path: Path, row: dict[str, Any], ki
 def test_a_bad_row_is_named_with_file_line_field_and_fix(
     tmp_path: Path, row: Any, code: str, field: str, level: Level
 ):
-    good = {"text": "a"} if "text" in row else pair(1)
+    good = [{"text": "a"}, {"text": "b"}] if "text" in row else [pair(1), pair(2)]
     if isinstance(row, dict) and "messages" in row:
-        good = {"messages": [{"role": "assistant", "content": "b"}]}
-    write_rows(tmp_path / "train.jsonl", [good, row, good])
+        good = [{"messages": [{"role": "assistant", "content": text}]} for text in "ab"]
+    write_rows(tmp_path / "train.jsonl", [good[0], row, good[1]])
     report = doctor.check(tmp_path)
     assert codes(report) == {code: 1}
     found = report.findings.kept[0]
@@ -230,7 +236,7 @@ def test_only_the_first_findings_are_kept_and_all_are_counted(
 def test_a_line_without_end_is_read_past_and_not_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(examine, "LONGEST_LINE_BYTES", 1000)
+    monkeypatch.setattr(readers, "LONGEST_LINE_BYTES", 1000)
     long = json.dumps({"text": "x" * 8_000_000})
     write_rows(tmp_path / "train.jsonl", [{"text": "a"}, long, {"text": "b"}])
     tracemalloc.start()
@@ -245,8 +251,8 @@ def test_a_line_without_end_is_read_past_and_not_into_memory(
 
 def test_a_line_just_at_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     line = json.dumps({"text": "x" * 50})
-    monkeypatch.setattr(examine, "LONGEST_LINE_BYTES", len(line) + 1)
-    write_rows(tmp_path / "train.jsonl", [line, line[:-2] + 'x"}', line])
+    monkeypatch.setattr(readers, "LONGEST_LINE_BYTES", len(line) + 1)
+    write_rows(tmp_path / "train.jsonl", [line, line[:-2] + 'x"}', line.replace("xx", "yx", 1)])
     report = doctor.check(tmp_path)
     assert (report.num_samples, codes(report)) == (2, {"too_long": 1})
 

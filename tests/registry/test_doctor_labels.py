@@ -39,6 +39,7 @@ def check_rows(folder: Path, *rows: Any) -> Report:
     ],
 )
 def test_kinds_of_rows(row: dict[str, Any], kind: str, characters: int, tmp_path: Path):
+    save(tmp_path / "red" / "1.png")
     report = check_rows(tmp_path, row)
     assert report.passed
     assert report.findings.kept == []
@@ -70,6 +71,44 @@ def test_what_is_wrong_with_a_row(row: dict[str, Any], code: str, field: str, tm
 def save(path: Path, colour: str = "red") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 4), colour).save(path)
+
+
+def test_images_that_rows_name_have_to_be_there(tmp_path: Path):
+    """As the trainer looks for them: from where the file of rows is, and nowhere else."""
+    data = tmp_path / "data"
+    save(data / "images" / "1.png")
+    save(tmp_path / "secret.png")
+    (data / ".hidden").mkdir()  # where nobody else looks for links
+    (data / ".hidden" / "way").symlink_to(tmp_path)
+    (data / ".hidden" / "out.png").symlink_to(tmp_path / "secret.png")
+    (data / ".hidden" / "in.png").symlink_to("../images/1.png")
+    paths = {
+        "images/1.png": "",
+        ".hidden/in.png": "",
+        "./images/../images/1.png": "",
+        "images/2.png": "missing_image",
+        "images": "missing_image",
+        "x" * 5000: "missing_image",
+        "../secret.png": "image_outside",
+        str(tmp_path / "secret.png"): "image_outside",
+        "/etc/passwd": "image_outside",
+        ".hidden/way/secret.png": "image_outside",
+        ".hidden/out.png": "image_outside",
+        "images/1.png\0": "image_outside",
+    }
+    rows = [{"image": path, "label": "red"} for path in paths]
+    write_rows(data / "train.jsonl", rows)
+    report = doctor.check(data)
+    told = {found.line: found for found in report.findings.kept if found.level == "error"}
+    assert {line: found.code for line, found in told.items()} == {
+        line: code for line, code in enumerate(paths.values(), 1) if code
+    }
+    assert report.num_samples == 3
+    missing = told[4]
+    assert (missing.file, missing.field) == ("train.jsonl", "image")
+    assert missing.message == "There is no image images/2.png."
+    assert missing.fix.startswith("Add the file")
+    assert report.findings.errors == 9
 
 
 @pytest.fixture
@@ -139,3 +178,14 @@ def test_a_model_that_classifies_images_takes_images(family: str):
     if family == "clip":
         config["vision_config"] = {"hidden_size": 8}
     assert inspect.from_config(config).modality == "image"
+
+
+def test_classes_of_images_are_counted(tmp_path: Path):
+    for number in range(62):
+        folder = tmp_path / "train" / ("rare" if number % 31 == 0 else "usual")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2), (number, 0, 0)).save(folder / f"{number}.png")
+    report = doctor.check_images(tmp_path)
+    assert report.statistics["labels"] == {"usual": 60, "rare": 2}
+    assert report.statistics["rows_read"] == 62
+    assert report.passed

@@ -61,7 +61,7 @@ def test_the_chips_say_what_a_model_is(ana: User) -> None:
     client = Client()
     client.force_login(ana)
     words = Page(client.get("/models")).words
-    assert "7 B int4 llama Staging Files missing not trainable servable quantized" in words
+    assert "7 B int4 llama Staging Broken not trainable servable quantized" in words
 
 
 def test_pages_keep_what_was_asked(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,14 +82,14 @@ def test_a_script_gets_the_cards_alone(ana: User) -> None:
     part = client.get("/models?q=app", headers={"HX-Request": "true"}).content.decode()
     assert "apple" in part
     assert "<html" not in part
-    assert "<form" not in part
+    assert 'role="search"' not in part
 
 
 def test_nothing_found_and_nothing_there_are_two_things(ana: User) -> None:
     client = Client()
     client.force_login(ana)
     assert "/api/base-models" in Page(client.get("/models")).words
-    assert "No model is like that." in Page(client.get("/models?q=x")).words
+    assert "No base model is like that." in Page(client.get("/models?q=x")).words
 
 
 @pytest.mark.parametrize(("number", "shown"), [("2", "2"), ("9", "2"), ("-1", "1"), ("x", "1")])
@@ -110,3 +110,28 @@ def test_what_is_remembered_is_forgotten_when_a_model_changes(ana: User) -> None
     found = selector.models(ana, {})
     assert [str(one) for one in found["page"]] == ["pear", "apple"]
     assert found["families"] == ["malus", "pyrus"]
+
+
+def test_adapters_are_found_by_the_same_words(shown: Any) -> None:
+    base = make.make_model(name="quince")
+    make.make_adapter(base, name="apple-lora", description="sweet")
+    make.make_adapter(base, name="pear-lora")
+    assert shown("") == {"apple", "pear"}
+    assert shown("q=APPLE") == {"apple"}
+    assert shown("q=sweet", **{"HX-Request": "true"}) == {"apple"}
+    assert shown("q=plum") == set()
+
+
+def test_adapters_have_pages_of_their_own(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selector, "ADAPTERS_A_PAGE", 2)
+    base = make.make_model(name="quince")
+    for name in ("apple", "pear", "plum"):
+        make.make_adapter(base, name=f"{name}-lora")
+    client = Client()
+    client.force_login(ana)
+    page = Page(client.get("/models?q=lora"))
+    assert "3 adapters with “lora”, newest first" in page.words
+    assert "apple" not in page.words
+    (further,) = [a["href"] for a in page.all("a") if a.get("rel") == "next"]
+    assert further == "/models?q=lora&adapters=2#adapters"
+    assert "apple" in Page(client.get("/models?q=lora&adapters=2")).words

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from api.plain import is_plain
-from registry import doctor, inspect
-from registry.inspect import BadModel
+from registry import doctor, facts, inspect, services
+from registry.inspect import BadModel, trial
 from tests.registry.files import write_model
 
 FUZZ = settings(
@@ -28,6 +31,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner),
     max_leaves=12,
 )
+
+ADAPTER = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "target_modules",
+           "rank_pattern", "auto_mapping")  # fmt: skip
+TOKENIZER = ("version", "model", "added_tokens", "pre_tokenizer", "normalizer", "decoder")
 
 
 @FUZZ
@@ -108,6 +115,55 @@ def test_an_index_of_anything_never_breaks_the_inspection(tiny: Path, index: Any
 
 
 @FUZZ
+@given(config=st.dictionaries(st.sampled_from([*ADAPTER, "x"]), JSON), content=st.binary())
+def test_an_adapter_of_anything_never_breaks_the_inspection(
+    tmp_path: Path, config: dict[str, Any], content: bytes
+):
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "adapter_model.safetensors").write_bytes(content)
+    with contextlib.suppress(BadModel):
+        inspect.adapter_folder(tmp_path)
+    save_file({"a.lora_A.weight": np.ones((2, 3))}, tmp_path / "adapter_model.safetensors")
+    found = inspect.adapter_folder(tmp_path)
+    assert is_plain([finding.as_dict() for finding in found.findings])
+
+
+@FUZZ
+@given(text=st.text(max_size=60) | st.text("-:[]{}&*!<>|,?#'\"\n a", max_size=60))
+def test_a_front_matter_of_anything_never_breaks_the_inspection(tiny: Path, text: str):
+    (tiny / "README.md").write_bytes(f"---\n{text}\n---\n".encode("utf-8", "surrogatepass"))
+    found = _inspect(tiny)
+    assert found is not None
+    assert is_plain([found.card.license, *found.card.tags, *found.card.base_model])
+
+
+@FUZZ
+@given(
+    content=st.dictionaries(st.sampled_from(TOKENIZER), JSON).map(json.dumps)
+    | st.binary(max_size=200).map(repr),
+    template=st.text("{}%#()[]'\" abmessages.|9", max_size=40),
+)
+def test_a_tokenizer_of_anything_is_answered_with_a_word(
+    tmp_path: Path, content: str, template: str
+):
+    """What the trial does in its own process, where it may even crash."""
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content)
+    for answer in trial.answers(
+        {"tokenizer": str(path), "special": {"eos_token": "</s>"}, "templates": {"t": template}}
+    ):
+        json.dumps(answer)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "README.md", "a.py"])
+def test_a_link_out_of_the_roots_is_not_followed(root, project, tiny: Path, name: str):
+    (tiny / name).unlink(missing_ok=True)
+    (tiny / name).symlink_to("/etc/passwd")
+    with pytest.raises(services.CannotRegister, match="outside the storage roots"):
+        services.register_model(user=root, project=project, name="x", storage_path=str(tiny))
+
+
+@FUZZ
 @given(content=st.binary(max_size=400))
 def test_bytes_of_any_kind_never_break_the_doctor(tmp_path: Path, content: bytes):
     (tmp_path / "train.jsonl").write_bytes(content)
@@ -137,7 +193,11 @@ def test_rows_of_any_shape_never_break_the_doctor(tmp_path: Path, lines: list[An
 
 
 def _inspect(folder: Path) -> inspect.Inspected | None:
+    """What it says, a database can keep."""
     try:
-        return inspect.model_folder(folder)
-    except BadModel:
-        return None
+        found = inspect.model_folder(folder)
+    except BadModel as error:
+        said = str(error)
+        return None if is_plain(said) else pytest.fail(f"not plain: {said!r}")
+    assert is_plain(facts.found_in(found))
+    return found

@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 
 from activity.models import Activity
-from registry import feed, inspect, services, storage
+from registry import feed, files, inspect, results, services, storage, store, verification
 from registry.models import Adapter, BaseModel
 from tests.factories import make_model
 from tests.registry.files import PARAMS, write_model
@@ -25,7 +25,7 @@ def export(home: Path) -> Path:
 
 def train(export: Path, **more: Any) -> BaseModel:
     base = make_model(name="tiny", family="llama")
-    return services.create_trained_model(
+    return results.create_trained_model(
         name="Tiny on dates",
         project_id=base.project_id,
         base_model=base,
@@ -62,7 +62,7 @@ def test_a_trained_model_is_told_with_its_job(project, export):
 
 def test_a_trained_adapter_is_kept_beside_its_base_model(project, home):
     base = make_model()
-    adapter = services.create_trained_adapter(
+    adapter = results.create_trained_adapter(
         name="Tiny on dates",
         project_id=project.pk,
         base_model=base,
@@ -99,6 +99,7 @@ def test_a_job_that_is_rolled_back_registers_nothing(export, home):
 def test_a_committed_model_can_be_verified_file_by_file(export):
     model = train(export, files=storage.manifest(export))
     assert services.verify_files(model) == []
+    (export / "config.json").unlink()  # it is shared, and so not to be written to
     (export / "config.json").write_text("{}")
     (export / "tokenizer.json").unlink()
     (export / "later.txt").touch()
@@ -117,3 +118,15 @@ def test_the_registry_has_no_row_where_the_feed_has_no_line(project, export, mon
         train(export)
     assert not BaseModel.objects.filter(name="Tiny on dates").exists()
     assert not Adapter.objects.exists()
+
+
+def test_a_result_shares_its_files_and_is_not_read_again_before_it_is_used(
+    project, export, home, monkeypatch, django_capture_on_commit_callbacks
+):
+    other = write_model(home / "exports" / "other" / "safetensors")
+    store.adopt(other, storage.manifest(other))
+    with django_capture_on_commit_callbacks(execute=True):
+        model = train(export, files=storage.manifest(export))
+    assert (export / "model.safetensors").samefile(other / "model.safetensors")
+    monkeypatch.setattr(files, "_hash", None)
+    assert verification.verify(model) == []

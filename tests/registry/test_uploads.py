@@ -12,10 +12,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from activity.models import Activity
-from registry import doctor, feed, storage
+from registry import feed, storage
+from registry.doctor import examine
 from registry.models import Dataset
 from tests.registry.conftest import pair
 
+TAKEN = (
+    ".jsonl, .ndjson, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt, .zip, .tar, .tar.gz, "
+    ".tgz"
+)
 ROWS = "".join(json.dumps(pair(n)) + "\n" for n in range(5)).encode()
 
 
@@ -65,6 +70,8 @@ def test_an_uploaded_file_becomes_a_dataset(client, ana, project, home):
         ("validation.jsonl", "validation.jsonl"),
         ("dev.jsonl", "validation.jsonl"),
         ("test-v2.ndjson", "test.jsonl"),
+        ("rows.JSONL.gz", "train.jsonl.gz"),
+        ("val.csv", "validation.csv"),
         ("../../../etc/passwd.jsonl", "train.jsonl"),
         ("TRAIN.JSONL", "train.jsonl"),
     ],
@@ -87,9 +94,9 @@ def test_rows_that_cannot_be_read_are_kept_to_be_looked_at(client, home):
     ("content", "name", "says"),
     [
         (b"", "train.jsonl", "'train.jsonl' is empty."),
-        (ROWS, "train.exe", "'train.exe' is not a .jsonl or .ndjson file."),
-        (ROWS, "train.pkl", "'train.pkl' is not a .jsonl or .ndjson file."),
-        (ROWS, "train", "'train' is not a .jsonl or .ndjson file."),
+        (ROWS, "train.exe", f"'train.exe' is none of {TAKEN}."),
+        (ROWS, "train.pkl", f"'train.pkl' is none of {TAKEN}."),
+        (ROWS, "train", f"'train' is none of {TAKEN}."),
     ],
 )
 def test_what_is_no_file_of_rows_is_refused(client, home, content, name: str, says: str):
@@ -170,12 +177,12 @@ def test_a_full_disk_is_told_as_such(client, home, monkeypatch):
     assert left_over(home) == []
 
 
-@pytest.mark.parametrize("step", ["check", "record", "write_manifest"])
+@pytest.mark.parametrize("step", ["check_whole", "record", "write_manifest"])
 def test_a_failure_half_way_leaves_nothing_behind(client, home, monkeypatch, step: str):
     def fail(*args: Any, **kwargs: Any) -> None:
         raise MemoryError
 
-    owner: Any = {"check": doctor, "record": feed, "write_manifest": storage}[step]
+    owner: Any = {"check_whole": examine, "record": feed, "write_manifest": storage}[step]
     monkeypatch.setattr(owner, step, fail)
     client.raise_request_exception = False
     assert upload(client).status_code == 500
@@ -206,7 +213,7 @@ def test_an_uploaded_dataset_is_deleted_with_its_files(
     body = upload(client).json()
     with django_capture_on_commit_callbacks() as callbacks:
         assert client.delete(f"/api/datasets/{body['id']}").status_code == 204
-    assert len(left_over(home)) == 2  # nothing is gone before the commit
+    assert len(left_over(home)) == 4  # nothing is gone before the commit
     for callback in callbacks:
         callback()
     assert left_over(home) == []

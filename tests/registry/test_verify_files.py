@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from registry import services
+from registry import files, services, tasks, verification
 from registry.models import BaseModel, Dataset
 from tests.factories import make_model
 from tests.registry.conftest import pair
@@ -61,11 +64,42 @@ def test_a_folder_that_is_gone_is_named_file_by_file(model, tiny):
 
 
 def test_without_its_manifest_the_checksum_still_tells(model, tiny):
-    services.manifest_path(model).unlink()
+    verification.manifest_path(model).unlink()
     assert services.verify_files(model) == []
+    assert verification.manifest_path(model).exists()  # and is written anew
+    verification.manifest_path(model).unlink()
     (tiny / "config.json").write_text("{}")
     assert services.verify_files(model) == ["The files are no longer those that were registered."]
 
 
 def test_a_model_without_files_has_nothing_to_verify(project):
     assert services.verify_files(make_model()) == []
+
+
+def test_a_disk_that_cannot_be_read_is_said_and_the_next_entry_is_read(
+    dataset, model, tiny, monkeypatch
+):
+    """The round goes on behind it: an entry like this would be the first of every other, too."""
+
+    def hash_files(paths: list[Path], meanwhile: Any = None) -> Any:
+        if any(path.is_relative_to(tiny) for path in paths):
+            raise OSError(errno.EIO, "Input/output error", str(paths[0]))
+        return whole(paths, meanwhile)
+
+    whole = files.hash_files
+    monkeypatch.setattr(files, "hash_files", hash_files)
+    before = timezone.now()
+    type(model).objects.update(verified_at=None)
+    type(dataset).objects.update(verified_at=None)
+    tasks.verify_files()
+    model.refresh_from_db()
+    dataset.refresh_from_db()
+    assert model.status == BaseModel.Status.BROKEN
+    assert dataset.verified_at > before
+    [problem] = model.metadata["inspection"]["file_problems"]
+    assert problem.startswith("The files cannot be read: ")
+    assert problem.endswith(": Input/output error.")
+    monkeypatch.undo()
+    assert verification.verify(model, thorough=True) == []
+    model.refresh_from_db()
+    assert model.status == BaseModel.Status.ACTIVE

@@ -8,7 +8,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,12 @@ class Yard:
     instance: Instance
     model_id: str = ""
     dataset_id: str = ""
+    # One for all: to make one reads every certificate authority of the machine.
+    client: httpx.Client = field(default_factory=partial(httpx.Client, timeout=30))
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         url = f"http://127.0.0.1:{self.instance.port}{path}"
-        return httpx.request(method, url, timeout=30, **options)
+        return self.client.request(method, url, **options)
 
     def get(self, path: str) -> Any:
         """The answer; a web server that is just coming back is waited for."""
@@ -85,7 +88,7 @@ class Yard:
     def job(self, job_id: str) -> Any:
         return self.get(f"/api/jobs/{job_id}")
 
-    def wait(self, job_id: str, condition: Callable[[Any], bool], seconds: float = 90) -> Any:
+    def wait(self, job_id: str, condition: Callable[[Any], bool], seconds: float = 180) -> Any:
         """The job, once the condition holds of it."""
         found: dict[str, Any] = {}
 
@@ -95,13 +98,13 @@ class Yard:
             assert not ended_early, f"ended as {found['status']}: {found['failure']}"
             return condition(found)
 
-        wait_for(f"job {job_id}", holds, seconds)
+        wait_for(f"job {job_id}", holds, seconds, every_s=0.1)
         return found
 
     def wait_for_step(self, job_id: str, step: int) -> Any:
         return self.wait(job_id, lambda job: job["progress"]["step"] >= step)
 
-    def wait_for_end(self, job_id: str, seconds: float = 120) -> Any:
+    def wait_for_end(self, job_id: str, seconds: float = 180) -> Any:
         return self.wait(job_id, lambda job: job["status"] in FINAL, seconds)
 
     def losses(self, job_id: str) -> list[tuple[int, float]]:
@@ -168,7 +171,7 @@ class Yard:
 @pytest.fixture(scope="session")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     """On its embedded default."""
-    extra = {"TRAINYARD_STANDBY": "1"}
+    extra = {"TRAINYARD_STANDBY": "1", "TRAINYARD_ALLOWED_NETWORKS": "127.0.0.1"}
     with running(Instance(tmp_path_factory.mktemp("yard"), extra=extra)) as yard:
         yield yard
 
@@ -210,9 +213,11 @@ def rabbitmq() -> Iterator[str]:
 def running(instance: Instance) -> Iterator[Yard]:
     furnish(instance.home)
     instance.start()
+    yard = Yard(instance)
     try:
-        yield register(Yard(instance))
+        yield register(yard)
     finally:
+        yard.client.close()
         instance.kill_everything()
 
 

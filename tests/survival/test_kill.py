@@ -149,7 +149,7 @@ def test_jobs_queue_run_one_after_another_and_survive_a_restart_of_everything(
     assert waiting["waiting_reason"] == "Waits for the CPU: 'first' runs there now."
     assert yard.instance.process is not None
     yard.instance.process.terminate()
-    yard.instance.process.wait(60)
+    yard.instance.process.wait(180)  # a run may take TRAINYARD_STOP_SECONDS for its checkpoint
     assert not yard.instance.processes()
     yard.instance.start()
     for job_id in (first, second):

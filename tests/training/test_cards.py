@@ -136,6 +136,16 @@ def test_a_container_has_what_it_was_given(tmp_path: Path) -> None:
     assert found.memory_free_mb <= 768
 
 
+def test_runs_use_as_many_threads_as_the_operator_says(tmp_path: Path, settings: Any) -> None:
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    settings.TRAINYARD_CPU_THREADS = 0
+    every = host.usable_threads(tmp_path)
+    settings.TRAINYARD_CPU_THREADS = every + 1
+    assert host.usable_threads(tmp_path) == every
+    settings.TRAINYARD_CPU_THREADS = 1
+    assert host.usable_threads(tmp_path) == 1
+
+
 def test_a_container_without_limits_has_the_machine(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "cpu.max").write_text("max 100000\n")

@@ -65,6 +65,40 @@ def test_a_job_without_them_has_none(ana: User, client_of: ClientOf, body: dict[
     assert answer.json()["columns"] == {}
 
 
+def test_what_the_doctor_found_holds_unless_the_job_says_otherwise(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    facts = {"splits": ["train"], "rows": {"train": 20_000}, "row_format": "prompt_completion"}
+    facts["columns"] = ["article", "summary", "title"]
+    Dataset.objects.update(columns=COLUMNS, statistics=facts)
+    del body["columns"]
+    client = client_of(ana)
+    assert client.post("/api/jobs", body, format="json").json()["columns"] == COLUMNS
+    # Of what kind the rows are is known under these columns, and under no others.
+    dpo = {**body, "recipe_id": str(Recipe.objects.get(name="dpo").pk)}
+    errors = client.post("/api/experiments/preflight", dpo, format="json").json()["errors"]
+    assert any("learns from chosen and rejected answers" in error for error in errors)
+    other = {**dpo, "columns": {"chosen": "summary", "rejected": "title"}}
+    report = client.post("/api/experiments/preflight", other, format="json").json()
+    assert not any("learns from" in error for error in report["errors"])
+    assert any("has not been checked under these columns" in one for one in report["warnings"])
+
+
+def test_columns_help_a_dataset_that_failed_under_others(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    facts = {"splits": ["train"], "rows": {"train": 0}, "rows_read": 300, "row_format": ""}
+    facts["columns"] = ["article", "summary"]
+    Dataset.objects.update(integrity_passed=False, num_samples=0, statistics=facts)
+    client = client_of(ana)
+    report = client.post("/api/experiments/preflight", body, format="json").json()
+    assert not any("Dataset" in error for error in report["errors"]), report["errors"]
+    assert any("Dataset is small (300 samples)" in one for one in report["warnings"])
+    del body["columns"]
+    report = client.post("/api/experiments/preflight", body, format="json").json()
+    assert any("Dataset failed integrity check" in error for error in report["errors"])
+
+
 def test_a_column_that_does_not_exist_is_an_error(
     ana: User, client_of: ClientOf, body: dict[str, Any]
 ) -> None:

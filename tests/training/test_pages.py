@@ -88,7 +88,7 @@ def test_home_asks_the_same_number_of_questions_however_much_runs(
         make.make_metrics(job, [2.0, 1.0])
         make.make_lease(job, make.make_worker().devices.get())
         make.make_activity()
-        with django_assert_num_queries(12):
+        with django_assert_num_queries(13):
             client.get("/")
 
 
@@ -148,7 +148,7 @@ def test_the_list_asks_the_same_number_of_questions_however_long_it_is(
     client = signed_in(ana)
     for _ in range(2):
         make.make_job(status=Status.RUNNING, worker=make.make_worker())
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(7):
             client.get("/jobs")
 
 
@@ -166,7 +166,7 @@ def test_a_running_job_shows_where_it_stands(page_of: Any) -> None:
     assert "Tokens per second 2,400" in page.words
     assert "Memory 812 MiB" in page.words
     assert "Checkpoint of step 3." in page.words
-    assert "step 3 just now 45.8 MiB" in page.words
+    assert "Step 3 45.8 MiB · just now" in page.words
     (root,) = [attrs for _, attrs in page.tags if attrs.get("id") == "job"]
     assert root["data-cursor"] == "4"
 
@@ -175,8 +175,10 @@ def test_without_scripts_the_curve_is_a_drawing_and_a_table(page_of: Any) -> Non
     job = make.make_job(status=Status.COMPLETED)
     make.make_metrics(job, [3.0, 2.0])
     page = page_of(f"/jobs/{job.pk}")
-    assert [line["points"] for line in page.all("polyline")] == ["0.0,2.0 720.0,238.0"]
-    assert "1 3 0.0002 2,400 2 2 0.0002 2,400" in page.words
+    loss, *others = [line["points"] for line in page.all("polyline")]
+    assert loss == "0.0,2.0 720.0,238.0"
+    assert len(others) == 3  # learning rate, throughput, memory
+    assert "1 3 0.0002 2,400 812 MiB 2 2 0.0002 2,400 812 MiB" in page.words
 
 
 def test_a_failed_job_says_why_and_what_to_do(page_of: Any) -> None:
@@ -200,13 +202,14 @@ def test_a_finished_job_leads_to_what_it_made(page_of: Any) -> None:
     made = {"kind": "adapter", "id": str(adapter.pk), "name": adapter.name}
     job = make.make_job(status=Status.COMPLETED, evaluation=evaluation, result=made)
     base = job.experiment.base_model
-    make.make_artifact(job, "/exports/adapter_model.safetensors")
+    made_file = make.make_artifact(job, "/exports/adapter_model.safetensors")
     page = page_of(f"/jobs/{job.pk}")
     links = {a["href"] for a in page.all("a")}
     assert {f"/models/{adapter.pk}", f"/models/{base.pk}"} <= links
     assert f"/datasets/{job.experiment.dataset_id}" in links
     assert "exact match 0.02 0.96" in page.words
-    assert "adapter_model.safetensors 15.3 MiB in /exports" in page.words
+    assert "adapter_model.safetensors model 000000000000… 15.3 MiB in /exports" in page.words
+    assert f"/api/jobs/{job.pk}/artifacts/{made_file.pk}/download" in links
 
 
 def test_the_exact_configuration_is_shown(page_of: Any) -> None:
@@ -250,7 +253,7 @@ def test_the_page_asks_the_same_number_of_questions_however_much_happened(
         make.make_event(job, "checkpoint", step=n)
         make.make_checkpoint(job, n)
         make.make_artifact(job, f"file-{n}")
-        with django_assert_num_queries(10):
+        with django_assert_num_queries(11):
             client.get(f"/jobs/{job.pk}")
 
 
@@ -280,14 +283,14 @@ def test_in_server_mode_one_signs_in_first(
 @pytest.mark.parametrize(
     ("status", "verbs"),
     [
-        (Status.PENDING, {"start", "cancel"}),
+        (Status.PENDING, {"start", "cancel", "delete"}),
         (Status.QUEUED, {"pause", "cancel"}),
         (Status.RUNNING, {"pause", "cancel"}),
         (Status.PAUSING, {"cancel"}),
         (Status.PAUSED, {"resume", "cancel"}),
-        (Status.COMPLETED, set()),
-        (Status.FAILED, {"retry"}),
-        (Status.CANCELLED, {"retry"}),
+        (Status.COMPLETED, {"delete"}),
+        (Status.FAILED, {"fix", "retry", "delete"}),
+        (Status.CANCELLED, {"retry", "delete"}),
     ],
 )
 def test_a_job_has_the_buttons_that_its_state_allows(

@@ -19,7 +19,8 @@ from tests.factories import make_dataset, make_model
 from tests.registry.files import write_rows
 from tests.training.trainer import tiny
 from training import token_counts
-from training.models import Recipe
+from training.models import Measurement, Recipe, TokenCount
+from training.preflight.corrections import FORMULAS
 from training.trainer.plain_tokenizer import PlainTokenizer
 
 pytestmark = pytest.mark.django_db
@@ -102,7 +103,8 @@ def test_only_the_first_preflight_counts_and_all_others_ask_as_often(
     with django_assert_num_queries(len(queries)):
         told = preflight(client, {**body, "train": {**body["train"], "max_length": 64}})
     assert told["rows"]["basis"] == "counted"
-    assert len(queries) <= 12
+    # session, user, model, dataset, recipe, count, workers with devices, measurements
+    assert len(queries) == 8
 
 
 def test_packed_rows_are_counted_as_packs(
@@ -139,3 +141,40 @@ def test_without_a_tokenizer_four_characters_are_a_token(
     assert told["basis"] == "guessed"
     assert told["mean_tokens"] == pytest.approx((3 * 30 / 4 + 240 / 4) / 4, abs=1)
     assert told["largest_micro_batch_tokens"] == 200  # nobody knows how long the longest is
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_own_runs_teach_is_remembered_until_one_is_added_or_gone(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    client = client_of(ana)
+    preflight(client, body)  # counts
+    preflight(client, body)  # reads what was counted
+    with CaptureQueriesContext(connection) as queries:
+        before = preflight(client, body)["confidence"]
+    asked = " ".join(query["sql"] for query in queries)
+    assert before["memory_runs"] == 0
+    assert 'FROM "training_measurement"' not in asked
+    assert 'FROM "training_tokencount"' not in asked
+    for number in range(5):
+        Measurement.objects.create(
+            attempt=1, name=f"run-{number}", model_name="tiny", card="cpu", method="lora",
+            strategy="one", formulas=FORMULAS, steps=50, predicted_peak_mb=1000,
+            measured_peak_mb=1200, predicted_step_ms=100, measured_step_ms=120,
+            memory_ratio=1.2, time_ratio=1.2,
+        )  # fmt: skip
+    after = preflight(client, body)["confidence"]
+    assert (after["memory_runs"], after["memory_factor"] > 1.1) == (5, True)
+    Measurement.objects.all().delete()
+    assert preflight(client, body)["confidence"] == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_count_that_has_changed_is_seen_at_once(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    client = client_of(ana)
+    preflight(client, body)
+    known = TokenCount.objects.get()
+    TokenCount.objects.update(found={**known.found, "lengths": [[7, 4]], "begins": []})
+    assert preflight(client, body)["rows"]["mean_tokens"] == 7

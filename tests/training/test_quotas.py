@@ -78,7 +78,7 @@ def test_hours_count_while_a_card_is_held_and_after_it_was_given_back(project: P
     job = queued(gpus=2)
     scheduler.dispatch()
     held_for(job, 1.5)
-    assert quotas.use_of(project) == {"gpus": 2, "gpu_hours": 3.0}
+    assert quotas.use_of(project) == {"gpus": 2, "gpu_hours": 3.0, "storage_bytes": 0}
     scheduler.release(job)
     job.refresh_from_db()
     assert job.gpu_seconds == pytest.approx(3 * 3600, abs=5)
@@ -104,9 +104,9 @@ def test_the_cpu_costs_nothing(project: Project) -> None:
     job = queued(gpus=0)
     scheduler.dispatch()
     held_for(job, 10)
-    assert quotas.use_of(project) == {"gpus": 0, "gpu_hours": 0.0}
+    assert quotas.use_of(project) == {"gpus": 0, "gpu_hours": 0.0, "storage_bytes": 0}
     scheduler.release(job)
-    assert quotas.use_of(project) == {"gpus": 0, "gpu_hours": 0.0}
+    assert quotas.use_of(project) == {"gpus": 0, "gpu_hours": 0.0, "storage_bytes": 0}
 
 
 def test_a_card_of_a_worker_that_has_gone_is_counted_until_it_is_taken_back(
@@ -179,7 +179,7 @@ def test_quota_and_usage_are_shown(ana: User, client_of: ClientOf, project: Proj
     queued()
     scheduler.dispatch()
     shown = client_of(ana).get(f"/api/projects/{project.pk}").json()
-    assert shown["quota"] == {"gpus": 2, "gpu_hours": None}
+    assert shown["quota"] == {"gpus": 2, "gpu_hours": None, "storage_gb": None}
     assert shown["usage"]["gpus"] == 1
 
 
@@ -193,16 +193,17 @@ def test_only_staff_sets_a_quota(
     assert send(root, {"gpus": 4, "gpu_hours": 100}).json()["quota"] == {
         "gpus": 4,
         "gpu_hours": 100,
+        "storage_gb": None,
     }
     refused = send(ana, {"gpus": None})
     assert (refused.status_code, refused.json()) == (403, {"error": "Only staff sets quotas."})
     assert send(ana, {"gpus": 4}).status_code == 200
-    assert send(root, {"gpus": None}).json()["quota"] == {"gpus": None, "gpu_hours": 100}
+    assert send(root, {"gpus": None}).json()["quota"]["gpus"] is None
     refused = send(root, {"gpus": -1, "gpu_hours": "many"})
     assert set(refused.json()["details"]) == {"quota.gpus", "quota.gpu_hours"}
 
 
-def test_a_plan_costs_three_queries_more_where_there_are_quotas(
+def test_a_plan_costs_four_queries_more_where_there_are_quotas(
     project: Project, django_assert_num_queries: Any
 ) -> None:
     elsewhere = Project.objects.create(name="Elsewhere")
@@ -211,5 +212,5 @@ def test_a_plan_costs_three_queries_more_where_there_are_quotas(
         for _ in range(3):
             queued(project=each)
     scheduler.dispatch()  # writes the reasons, once
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         scheduler.dispatch()

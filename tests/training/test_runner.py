@@ -216,3 +216,14 @@ def test_one_that_says_it_will_be_quiet_is_waited_for(
         "time.sleep(2)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     assert "ended by signal 9" in job.events.get(event="requeued").message
+
+
+def test_after_a_pause_the_time_still_to_come_is_that_of_the_steps_alone(tmp_path: Path) -> None:
+    """The steps of the attempt before are told again, and between them and now lies a night."""
+    trainer = runner.Trainer(Any, tmp_path, began=100_000.0)  # type: ignore[arg-type]
+    night = [{"event": "step", "step": step, "time": float(step)} for step in range(1, 20)]
+    assert trainer.step_seconds(night) is None
+    first = {"event": "step", "step": 20, "time": 100_001.0}
+    assert trainer.step_seconds([first]) is None
+    second = {"event": "step", "step": 22, "time": 100_002.0}
+    assert trainer.step_seconds([second]) == 0.5

@@ -14,7 +14,7 @@ import pytest
 from tests.trainyard.running.instances import wait_for
 from training import standby
 from training.standby import Keeper
-from training.trainer import spec
+from training.trainer import orders, spec
 
 # In the place of a real one: says that it is ready, and writes down what it is told.
 FAKE = """
@@ -167,3 +167,14 @@ def test_a_run_that_cannot_be_starts_by_itself_and_says_so_itself(
 def test_none_is_kept_where_the_setting_says_so(keep: Callable[..., Keeper], settings: Any) -> None:
     settings.TRAINYARD_STANDBY = False
     assert keep().standby is None
+
+
+def test_it_answers_prompts_just_as_well(keep: Callable[..., Keeper], tmp_path: Path) -> None:
+    folder = tmp_path / "serving"
+    folder.mkdir()
+    orders.ServingSpec(base="model").write(folder)
+    keeper = keep()
+    wait_for("the standby", lambda: is_ready(keeper), 10)
+    process = keeper.take(folder, {})
+    assert process is not None
+    assert process.wait(10) == 0

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from tests.factories import make_job, make_lease
-from training import runner, workers
+from training import checking, runner, workers
 from training.cards import Card, Cards
 from training.models import Device, Status, Worker
+from training.trainer import cpu_rate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 CARDS = [
@@ -123,6 +127,20 @@ def test_a_slice_is_a_device_that_is_called_by_its_own_name(cards: list[Card]) -
     make_lease(job, slice_)
     make_lease(job, worker.devices.get(kind="cuda", index=0))
     assert runner._environment(job)["CUDA_VISIBLE_DEVICES"] == "0,MIG-7"
+
+
+def test_it_says_how_fast_its_cpu_is_once_a_standby_has_noted_it(
+    cards: list[Card], api: APIClient, settings: Any, tmp_path: Path
+) -> None:
+    settings.TRAINYARD_CPU_RATE = tmp_path / "cpu_rate.json"
+    worker = workers.register("here", uuid.uuid4())
+    assert worker.cpu_gflops is None
+    noted = {"machine": cpu_rate.machine(), "threads": worker.cpu_threads, "gflops": 190.5}
+    settings.TRAINYARD_CPU_RATE.write_text(json.dumps(noted))
+    workers.look_again(worker)
+    [partition] = api.get("/api/partitions").json()["partitions"]
+    assert partition["workers"][0]["cpu_gflops"] == 190.5
+    assert checking._resources({"gpus": 0}).cpu_gflops == 190.5
 
 
 def test_partitions_show_what_there_is(cards: list[Card], api: APIClient) -> None:

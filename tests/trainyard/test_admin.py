@@ -14,14 +14,17 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from accounts.models import Project, Token, User
+from registry.hub import tokens
 from tests.factories import (
     make_activity,
     make_adapter,
+    make_code_review,
     make_experiment,
     make_job,
     make_model,
     make_probe,
     make_recipe,
+    make_transfer,
     make_worker,
 )
 from training.models import Job, Status
@@ -40,7 +43,11 @@ QUERIES = {
     "django_celery_results.TaskResult": 9,
     "registry.Adapter": 8,
     "registry.BaseModel": 7,
+    "registry.CodeReview": 4,
     "registry.Dataset": 7,
+    "registry.HubToken": 4,
+    "registry.BucketKey": 4,
+    "registry.Transfer": 7,
     "training.Experiment": 7,
     "training.Job": 7,
     "training.Measurement": 11,  # and the picture
@@ -72,6 +79,9 @@ def make_one_of_each(number: int, owner: User) -> None:
     make_worker(partition=f"partition-{number}")
     make_probe(experiment=experiment)
     make_activity(project=project, user=user)
+    make_transfer(project=project)
+    make_code_review(approved_by=user)
+    tokens.keep(project, "hf_a_token", user=user)
     Token.issue(user, name=f"token {number}", expiry=None)
     Group.objects.create(name=f"group {number}")
     TaskResult.objects.create(task_id=str(number), task_name="training.run_job", status="SUCCESS")

@@ -43,7 +43,9 @@ def test_scripts_import_only_each_other() -> None:
                 assert line.split(" from ")[1].rstrip(";") in names, f"{path.name}: {line}"
 
 
-@pytest.mark.parametrize("name", ["home", "jobs", "models", "datasets", "activity"])
+@pytest.mark.parametrize(
+    "name", ["home", "jobs", "models", "datasets", "transfers", "recipes", "activity"]
+)
 def test_the_menu_says_where_one_is(client: Client, db: None, name: str) -> None:
     page = Page(client.get(reverse(name)))
     page.check_outline()
@@ -65,7 +67,7 @@ def test_a_broken_server_still_answers_with_a_page(
     def broken(*args: Any) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("training.views._counts", broken)
+    monkeypatch.setattr("training.views.jobs.counts", broken)
     client = Client(raise_request_exception=False)
     response = client.get("/jobs")
     assert response.status_code == 500

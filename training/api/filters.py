@@ -19,6 +19,7 @@ from training.models import (
     Artifact,
     Checkpoint,
     Experiment,
+    Generation,
     Job,
     JobEvent,
     Method,
@@ -29,6 +30,7 @@ from training.models import (
     RecipeVersion,
     Status,
 )
+from training.models.generations import STATUSES
 
 
 class JobFilter(FilterSet):
@@ -56,6 +58,20 @@ class ProbeFilter(FilterSet):
 
     class Meta:
         model = Probe
+        fields: list[str] = []
+
+
+class GenerationFilter(FilterSet):
+    status = KnownChoicesFilter(choices=[(status, status) for status in STATUSES])
+    project = ProjectFilter()
+    job_id = filters.UUIDFilter(field_name="job_id")
+    base_model_id = filters.UUIDFilter(field_name="base_model_id")
+    tuned_model_id = filters.UUIDFilter(field_name="tuned_model_id")
+    adapter_id = filters.UUIDFilter(field_name="adapter_id")
+    ordering = Ordering("created_at", "finished_at")
+
+    class Meta:
+        model = Generation
         fields: list[str] = []
 
 

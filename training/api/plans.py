@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -22,10 +23,10 @@ class VisibleField(serializers.PrimaryKeyRelatedField[Any]):
     def __init__(self, model: Any, **kwargs: Any) -> None:
         self.model = model
         kwargs.setdefault("pk_field", serializers.UUIDField())
-        super().__init__(queryset=model.objects.all(), **kwargs)
+        super().__init__(queryset=model.objects, **kwargs)
 
     def get_queryset(self) -> Any:
-        if hasattr(self.model.objects.all(), "visible_to"):
+        if hasattr(self.model.objects, "visible_to"):
             return self.model.objects.visible_to(self.context["request"].user)
         return self.model.objects.all()
 
@@ -46,7 +47,24 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-class TrainSerializer(StrictSerializer):
+class SettingsSerializer(StrictSerializer):
+    """Settings that mean the same whoever asks, none of which has to be there.
+
+    Their fields are made once. REST framework makes them for each request, of each serializer
+    inside another twice: that took longer than to read what was sent.
+    """
+
+    @property
+    def fields(self) -> Any:
+        return _fields_of(type(self))
+
+
+@functools.cache
+def _fields_of(settings: type[SettingsSerializer]) -> Any:
+    return super(SettingsSerializer, settings()).fields
+
+
+class TrainSerializer(SettingsSerializer):
     """`training.trainer.spec.TrainSpec`. What is left out is as in the recipe, or the default."""
 
     max_steps = serializers.IntegerField(min_value=1, max_value=LARGEST)
@@ -165,7 +183,7 @@ class TargetModulesField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-class LoraSerializer(StrictSerializer):
+class LoraSerializer(SettingsSerializer):
     r = serializers.IntegerField(min_value=1, max_value=4096, required=False)
     lora_alpha = serializers.IntegerField(min_value=1, max_value=65_536, required=False)
     lora_dropout = serializers.FloatField(min_value=0, max_value=0.99, required=False)
@@ -178,7 +196,7 @@ class LoraSerializer(StrictSerializer):
     )
 
 
-class ResourcesSerializer(StrictSerializer):
+class ResourcesSerializer(SettingsSerializer):
     gpus = serializers.IntegerField(min_value=0, max_value=4096, required=False)
     nodes = serializers.IntegerField(min_value=1, max_value=1, required=False)
     gpu_type = serializers.CharField(max_length=40, required=False, allow_null=True)
@@ -201,7 +219,7 @@ class ResourcesSerializer(StrictSerializer):
         return str(value)
 
 
-class StrategySerializer(StrictSerializer):
+class StrategySerializer(SettingsSerializer):
     """The contract's top-level object; means the same as the two fields in ``resources``."""
 
     type = serializers.ChoiceField(choices=spec.STRATEGIES, required=False, allow_null=True)
@@ -210,7 +228,7 @@ class StrategySerializer(StrictSerializer):
     )
 
 
-class EvalSerializer(StrictSerializer):
+class EvalSerializer(SettingsSerializer):
     suites = serializers.ListField(
         child=serializers.CharField(max_length=100),
         required=False,
@@ -242,7 +260,7 @@ class ExportField(serializers.ListField):
     child = serializers.CharField(max_length=20)
 
 
-class ColumnsSerializer(StrictSerializer):
+class ColumnsSerializer(SettingsSerializer):
     """The column of the dataset that a field of a row stands in, where it has another name."""
 
     def get_fields(self) -> Any:

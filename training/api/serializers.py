@@ -9,8 +9,10 @@ from rest_framework import serializers
 
 from accounts.api.serializers import ProjectField
 from api.fields import ShapedJSON
+from training import checkpoints, services
 from training.api import shapes
 from training.api.plans import (
+    LARGEST,
     AdapterReference,
     ColumnsSerializer,
     EvalSerializer,
@@ -18,9 +20,19 @@ from training.api.plans import (
     LoraSerializer,
     PlanSerializer,
     ResourcesSerializer,
+    StrictSerializer,
     TrainSerializer,
 )
 from training.models import Artifact, Checkpoint, Experiment, Job, JobEvent, Metric, Partition
+from training.trainer.spec import BadSpec
+
+
+class CheckpointField(StrictSerializer):
+    """A checkpoint of a job that one sees. The new job goes on from there, with its own settings
+    for what is still to come."""
+
+    job_id = serializers.UUIDField()
+    step = serializers.IntegerField(min_value=1, max_value=LARGEST)
 
 
 class JobCreateSerializer(PlanSerializer):
@@ -28,9 +40,57 @@ class JobCreateSerializer(PlanSerializer):
     project_id = ProjectField()
     metadata = serializers.DictField(required=False)
     start = serializers.BooleanField(required=False, default=True)
+    resume_from_checkpoint = CheckpointField(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        plan = super().validate(attrs)
+        if wanted := plan.pop("resume_from_checkpoint", None):
+            plan["resume_from"] = self._checkpoint(wanted, plan)
+        return plan
+
+    def _checkpoint(self, wanted: dict[str, Any], plan: dict[str, Any]) -> Checkpoint:
+        """Raises ValidationError where there is none, or it does not go with the settings."""
+        jobs = Job.objects.visible_to(self.context["request"].user)
+        found = (
+            Checkpoint.objects.filter(job__in=jobs, job=wanted["job_id"], step=wanted["step"])
+            .select_related("job__experiment__base_model", "job__experiment__recipe")
+            .first()
+        )
+        if found is None:
+            raise serializers.ValidationError(
+                {"resume_from_checkpoint": "There is no such checkpoint."}
+            )
+        try:
+            whole = services.complete(plan)
+        except BadSpec:  # said by the preflight
+            return found
+        if problems := checkpoints.why_not_resume(found, whole):
+            raise serializers.ValidationError(problems)
+        return found
 
     def to_representation(self, instance: Job) -> dict[str, Any]:
         return JobDetailSerializer(instance, context=self.context).data
+
+
+class JobCloneSerializer(StrictSerializer):
+    """All of it may be left out: what is, stays as it was."""
+
+    name = serializers.CharField(max_length=200, required=False)
+    project_id = ProjectField()
+    start = serializers.BooleanField(required=False, default=True)
+    train = TrainSerializer(required=False)
+    lora = LoraSerializer(required=False)
+    columns = ColumnsSerializer(required=False)
+    resources = ResourcesSerializer(required=False)
+    eval = EvalSerializer(required=False)
+    export = ExportField(required=False)
+    step = serializers.IntegerField(
+        min_value=1,
+        max_value=LARGEST,
+        required=False,
+        allow_null=True,
+        help_text="Of the checkpoint to go on from. Not given: it begins anew.",
+    )
 
 
 class PartitionSerializer(serializers.ModelSerializer[Partition]):
@@ -47,6 +107,7 @@ class PartitionSerializer(serializers.ModelSerializer[Partition]):
                 "name": worker.name,
                 "seen_at": serializers.DateTimeField().to_representation(worker.seen_at),
                 "cpu_threads": worker.cpu_threads,
+                "cpu_gflops": worker.cpu_gflops,
                 "host_memory_mb": worker.host_memory_mb,
                 "host_memory_free_mb": worker.host_memory_free_mb,
                 "driver": worker.driver,
@@ -81,6 +142,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
     resources = ShapedJSON(ResourcesSerializer)
     eval = ShapedJSON(EvalSerializer)
     export = ExportField(read_only=True)
+    resume_from_checkpoint = ShapedJSON(shapes.CheckpointReferenceSerializer, allow_null=True)
     preflight = ShapedJSON(shapes.PreflightReportSerializer)
 
     class Meta:
@@ -88,7 +150,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
         fields = [
             "id", "project_id", "name", "base_model_id", "dataset_id", "recipe_id",
             "recipe_version", "columns", "adapters", "train", "lora", "resources", "eval", "export",
-            "preflight", "created_at",
+            "resume_from_checkpoint", "preflight", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -109,6 +171,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     resources = ShapedJSON(ResourcesSerializer, source="experiment.resources")
     eval = ShapedJSON(EvalSerializer, source="experiment.eval")
     export = ExportField(source="experiment.export", read_only=True)
+    resume_from_checkpoint = ShapedJSON(
+        shapes.CheckpointReferenceSerializer,
+        source="experiment.resume_from_checkpoint",
+        allow_null=True,
+    )
     preflight = ShapedJSON(shapes.PreflightReportSerializer, source="experiment.preflight")
     metadata = serializers.DictField(read_only=True)
     strategy = serializers.SerializerMethodField()
@@ -125,10 +192,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         fields = [
             "id", "experiment_id", "project_id", "user_id", "name", "status", "created_at",
             "updated_at", "celery_task_id", "base_model_id", "dataset_id", "recipe_id", "columns",
-            "adapters", "train", "lora", "strategy", "resources", "eval", "export", "metadata",
-            "preflight", "progress", "last_metrics", "evaluation", "failure", "result",
-            "waiting_reason", "priority", "attempt", "worker", "cancel_requested_at", "queued_at",
-            "started_at", "finished_at", "cursor",
+            "adapters", "train", "lora", "strategy", "resources", "eval", "export",
+            "resume_from_checkpoint", "metadata", "preflight", "progress", "last_metrics",
+            "evaluation", "failure", "result", "waiting_reason", "priority", "attempt", "worker",
+            "cancel_requested_at", "queued_at", "started_at", "finished_at", "cursor",
         ]  # fmt: skip
 
     @extend_schema_field(shapes.JobStrategySerializer)
@@ -143,7 +210,14 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 class ArtifactSerializer(serializers.ModelSerializer[Artifact]):
     class Meta:
         model = Artifact
-        fields = ["kind", "path", "size_bytes", "sha256", "created_at"]
+        fields = ["id", "kind", "path", "size_bytes", "sha256", "created_at"]
+        read_only_fields = fields
+
+
+class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
+    class Meta:
+        model = Checkpoint
+        fields = ["step", "path", "size_bytes", "created_at"]
         read_only_fields = fields
 
 
@@ -177,11 +251,4 @@ class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
     class Meta:
         model = JobEvent
         fields = ["cursor", "event", "step", "message", "facts", "created_at"]
-        read_only_fields = fields
-
-
-class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
-    class Meta:
-        model = Checkpoint
-        fields = ["step", "path", "size_bytes", "created_at"]
         read_only_fields = fields

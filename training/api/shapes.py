@@ -192,6 +192,22 @@ class LogPartSerializer(Shape):
     size = serializers.IntegerField()
 
 
+class LogLineSerializer(Shape):
+    offset = serializers.IntegerField(help_text="The byte at which the line begins.")
+    text = serializers.CharField(help_text="The line; of a long one what stands around the words.")
+
+
+class LogFoundSerializer(Shape):
+    lines = LogLineSerializer(many=True)
+    next_offset = serializers.IntegerField(help_text="Where to go on; `size` at the end.")
+    size = serializers.IntegerField()
+
+
+class CheckpointReferenceSerializer(Shape):
+    job_id = serializers.UUIDField(allow_null=True, help_text="null: the job is gone.")
+    step = serializers.IntegerField()
+
+
 class DeviceSerializer(Shape):
     kind = serializers.ChoiceField(choices=Device.Kind.choices)
     index = serializers.IntegerField()
@@ -212,6 +228,10 @@ class WorkerSerializer(Shape):
     name = serializers.CharField()
     seen_at = serializers.DateTimeField()
     cpu_threads = serializers.IntegerField()
+    cpu_gflops = serializers.FloatField(
+        allow_null=True,
+        help_text="What its threads together reach in float32 products, once it was measured.",
+    )
     host_memory_mb = serializers.IntegerField()
     host_memory_free_mb = serializers.IntegerField(allow_null=True)
     driver = serializers.CharField(allow_blank=True, help_text="Of its NVIDIA cards.")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from django.db.models import Prefetch
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import mixins, viewsets
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,18 +18,12 @@ from accounts.models import Project
 from accounts.scoping import may_change
 from api.errors import BadRequest, Conflict
 from api.etags import Tagged
-from api.pagination import LARGEST, whole_number
 from api.views import UUIDLookup
-from training import checking, run_log, services
+from training import again, checking, checkpoints, services
 from training.api import examples, filters, plans, serializers, shapes
+from training.api.files import FilesOfAJob
 from training.lifecycle import IllegalMove
 from training.models import Device, Experiment, Job, Partition, Worker
-
-LOG_OFFSET = OpenApiParameter(
-    "offset",
-    {"type": "integer", "minimum": 0, "maximum": LARGEST},
-    description="The byte to begin with. Without it: the last lines.",
-)
 
 
 class ListAndDetail(UUIDLookup, mixins.ListModelMixin, Tagged, viewsets.GenericViewSet[Any]):
@@ -57,6 +50,20 @@ class ExperimentViewSet(ListAndDetail):
     def get_queryset(self) -> Any:
         return Experiment.objects.visible_to(self.request.user)
 
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Remove it with all its jobs, their numbers, logs and checkpoints. What they have made
+        stays in the registry, files and all. Where one of them is at work or waits, nothing is
+        removed, and that one has to be cancelled first (409)."""
+        experiment = self.get_object()
+        if not may_change(request.user, experiment.project_id):
+            raise PermissionDenied
+        try:
+            services.delete_experiment(experiment, actor=request.user)
+        except services.StillOpen as error:
+            raise Conflict(str(error)) from error
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
     @extend_schema(
         request=plans.PlanSerializer,
         responses=shapes.PreflightReportSerializer,
@@ -77,11 +84,12 @@ class ExperimentViewSet(ListAndDetail):
         examples=examples.JOB_CREATE,
     )
 )
-class JobViewSet(RepeatableCreate, ListAndDetail):
+class JobViewSet(RepeatableCreate, FilesOfAJob, ListAndDetail):
     serializer_class = serializers.JobDetailSerializer
     filterset_class = filters.JobFilter
     plural = "jobs"
     limit = 100
+    numbered = ("step", "artifact_id")
 
     def get_queryset(self) -> Any:
         return Job.objects.visible_to(self.request.user).with_everything()
@@ -113,6 +121,61 @@ class JobViewSet(RepeatableCreate, ListAndDetail):
         except services.PreflightFailed as error:
             raise BadRequest(str(error), {"preflight": error.report.as_dict()}) from error
 
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Remove it with its numbers, log and checkpoints. What it has made stays in the registry,
+        files and all. One that is at work or waits has to be cancelled first (409)."""
+        job = self.get_object()
+        self._refuse_viewer(job)
+        try:
+            services.delete(job, actor=request.user)
+        except services.StillOpen as error:
+            raise Conflict(str(error)) from error
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        request=serializers.JobCloneSerializer, responses={201: serializers.JobDetailSerializer}
+    )
+    @action(detail=True, methods=["post"])
+    def clone(self, request: Request, pk: str) -> Response:
+        """A new job with the same settings, but for those that the body names. With `step` it goes
+        on from that checkpoint."""
+        job = self.get_object()
+        body = serializers.JobCloneSerializer(data=request.data, context={"request": request})
+        body.is_valid(raise_exception=True)
+        asked = dict(body.validated_data)
+        project = asked.pop("project", None)
+        project_id = project.pk if project else job.project_id
+        if not may_change(request.user, project_id):
+            raise PermissionDenied
+        step = asked.pop("step", None)
+        patch = {name: asked[name] for name in (*again.SECTIONS, "export") if name in asked}
+        checkpoint = self._checkpoint(str(step)) if step else None
+        if checkpoint is not None:
+            whole = services.complete(again.changed(again.plan_of(job.experiment), patch))
+            if problems := checkpoints.why_not_resume(checkpoint, whole):
+                raise ValidationError(problems)
+        try:
+            made = again.clone(
+                job,
+                actor=request.user,
+                project_id=project_id,
+                name=asked.get("name", ""),
+                start_it=asked["start"],
+                patch=patch,
+                resume_from=checkpoint,
+            )
+        except services.PreflightFailed as error:
+            raise BadRequest(str(error), {"preflight": error.report.as_dict()}) from error
+        return self._created(made)
+
+    def _created(self, job: Job) -> Response:
+        return Response(
+            serializers.JobDetailSerializer(job, context=self.get_serializer_context()).data,
+            status=status.HTTP_201_CREATED,
+            headers={"Location": f"/api/jobs/{job.pk}"},
+        )
+
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
@@ -140,8 +203,7 @@ class JobViewSet(RepeatableCreate, ListAndDetail):
 
     def _do(self, verb: Callable[..., Job]) -> Response:
         job = self.get_object()
-        if not may_change(self.request.user, job.project_id):
-            raise PermissionDenied
+        self._refuse_viewer(job)
         try:
             verb(job, actor=self.request.user)
         except IllegalMove as error:
@@ -161,29 +223,3 @@ class JobViewSet(RepeatableCreate, ListAndDetail):
         """What happened to it, in order."""
         rows = self.get_object().events.order_by("cursor")
         return self._list(rows, serializers.JobEventSerializer)
-
-    @extend_schema(responses=serializers.CheckpointSerializer(many=True))
-    @action(detail=True, plural="checkpoints", limit=None, filterset_class=filters.CheckpointFilter)
-    def checkpoints(self, request: Request, pk: str) -> Response:
-        """Points that it can go on from."""
-        rows = self.get_object().checkpoints.order_by("step")
-        return self._list(rows, serializers.CheckpointSerializer)
-
-    @extend_schema(responses=serializers.ArtifactSerializer(many=True))
-    @action(detail=True, plural="artifacts", limit=None, filterset_class=filters.ArtifactFilter)
-    def artifacts(self, request: Request, pk: str) -> Response:
-        """The files that it has made, with their SHA-256."""
-        rows = self.get_object().artifacts.order_by("kind", "path")
-        return self._list(rows, serializers.ArtifactSerializer)
-
-    def _list(self, rows: Any, serializer: Any) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(rows))
-        return self.get_paginated_response(serializer(page, many=True).data)
-
-    @extend_schema(responses=shapes.LogPartSerializer)
-    @action(detail=True, takes=(LOG_OFFSET,))
-    def logs(self, request: Request, pk: str) -> Response:
-        """The trainer's log from byte ``offset``; without one, its last lines."""
-        job, offset = self.get_object(), whole_number(request, "offset", None)
-        part = run_log.tail(job) if offset is None else run_log.read(job, offset)
-        return Response(asdict(part))

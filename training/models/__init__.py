@@ -1,6 +1,7 @@
 """Recipes, experiments, jobs, and the machines they run on."""
 
 from training.models.drafts import Draft, DraftQuerySet
+from training.models.generations import Generation, Serving
 from training.models.jobs import ACTIVE, FINAL, Experiment, Job, JobQuerySet, Lease, Status
 from training.models.measurements import Measurement
 from training.models.probes import Probe
@@ -18,6 +19,7 @@ __all__ = [
     "Draft",
     "DraftQuerySet",
     "Experiment",
+    "Generation",
     "Job",
     "JobEvent",
     "JobQuerySet",
@@ -29,6 +31,7 @@ __all__ = [
     "Probe",
     "Recipe",
     "RecipeVersion",
+    "Serving",
     "Status",
     "TokenCount",
     "Worker",

@@ -10,6 +10,7 @@ from django.db import models
 
 from accounts.models import Project
 from training.models.jobs import Job
+from training.models.probes import Probe
 
 
 class DraftQuerySet(models.QuerySet["Draft"]):
@@ -41,6 +42,14 @@ class Draft(models.Model):
     done = models.JSONField(default=list, blank=True)
     notes = models.JSONField(default=list, blank=True)
     metadata = models.JSONField(default=dict, blank=True, help_text="What the job gets as its own.")
+    # Counts the changes; ``tab`` is the page that made the last one, which need not be told of it.
+    version = models.PositiveIntegerField(default=1)
+    tab = models.CharField(max_length=32, blank=True)
+    # What preflight was asked to measure last, and of which settings.
+    probe = models.ForeignKey(
+        Probe, null=True, blank=True, on_delete=models.SET_NULL, related_name="drafts"
+    )
+    probed = models.JSONField(default=dict, blank=True)
     job = models.OneToOneField(Job, null=True, on_delete=models.CASCADE, related_name="draft")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True, db_index=True)

@@ -23,6 +23,17 @@ class ExperimentQuerySet(ProjectScopedQuerySet):
     def visible_to(self, user: Any) -> Self:
         return super().visible_to(user).filter(is_probe=False)
 
+    def with_names(self) -> Self:
+        """What a row of a list shows, in one query: of what it was made from only the names."""
+        return self.select_related("base_model", "dataset", "recipe").only(
+            "name",
+            "created_at",
+            "base_model__name",
+            "dataset__name",
+            "dataset__version",
+            "recipe__display_name",
+        )
+
 
 class Experiment(models.Model):
     """What is to be done: model, data, recipe and every setting. A job is one go at it."""
@@ -43,6 +54,11 @@ class Experiment(models.Model):
     resources = models.JSONField(default=dict)
     eval = models.JSONField(default=dict, blank=True)
     export = models.JSONField(default=list, blank=True)
+    # The checkpoint of another job that it goes on from; it has a copy of its own.
+    resumed_job = models.ForeignKey(
+        "training.Job", null=True, blank=True, on_delete=models.SET_NULL, related_name="branches"
+    )
+    resumed_step = models.PositiveIntegerField(null=True, blank=True)
     # Of a probe (`training.models.Probe`): shown there, and in no list of experiments.
     is_probe = models.BooleanField(default=False, editable=False)
     preflight = models.JSONField(default=dict, help_text="The report at creation.")
@@ -53,11 +69,41 @@ class Experiment(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
-            models.Index(fields=["-created_at", "-id", "is_probe"], name="experiment_newest")
+            # Lists, newest first, and words in names: read from here alone, not the wide rows.
+            models.Index(
+                fields=["-created_at", "-id", "is_probe", "project", "name"],
+                name="experiment_list",
+            ),
+            models.Index(
+                fields=["name", "-created_at", "-id", "is_probe", "project"],
+                name="experiment_by_name",
+            ),
+            # Those of one model, dataset or recipe, and how many they are.
+            *(
+                models.Index(
+                    fields=[what, "-created_at", "-id", "is_probe", "project"],
+                    name=f"experiment_of_{what.removeprefix('base_')}",
+                )
+                for what in ("base_model", "dataset", "recipe")
+            ),
+            # Nearly all begin with the base model, so the index of all of them is left unused.
+            models.Index(
+                fields=["resumed_job"],
+                condition=Q(resumed_job__isnull=False),
+                name="experiment_that_resumes",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def resume_from_checkpoint(self) -> dict[str, Any] | None:
+        """In the words of the API; None for a run that begins with the base model."""
+        if self.resumed_step is None:
+            return None
+        job = str(self.resumed_job_id) if self.resumed_job_id else None
+        return {"job_id": job, "step": self.resumed_step}
 
 
 class Status(models.TextChoices):
@@ -89,6 +135,21 @@ class JobQuerySet(ProjectScopedQuerySet):
             "experiment__dataset",
             "experiment__recipe",
             "worker",
+        )
+
+    def with_names(self) -> Self:
+        """What a row of a list shows, in one query: of the job all but its long facts, of what it
+        was made from no more than the names."""
+        own = {field.name for field in self.model._meta.concrete_fields}
+        return self.select_related(
+            "experiment__base_model", "experiment__dataset", "experiment__recipe"
+        ).only(
+            *(own - {"metadata", "evaluation", "result"}),
+            "experiment__name",
+            "experiment__base_model__name",
+            "experiment__dataset__name",
+            "experiment__dataset__version",
+            "experiment__recipe__display_name",
         )
 
 
@@ -155,7 +216,26 @@ class Job(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
-            models.Index(fields=["-created_at", "-id", "is_probe"], name="job_newest"),
+            # As of the experiments; words are also looked for in the names of their models.
+            models.Index(
+                fields=[
+                    *("-created_at", "-id", "is_probe", "project"),
+                    *("status", "name", "experiment"),
+                ],
+                name="job_list",
+            ),
+            # How many there are in each status, and those in one of them, newest first.
+            models.Index(
+                fields=[
+                    *("status", "-created_at", "-id", "is_probe", "project"),
+                    *("name", "experiment"),
+                ],
+                name="job_by_status",
+            ),
+            models.Index(
+                fields=["name", "-created_at", "-id", "is_probe", "project"], name="job_by_name"
+            ),
+            models.Index(fields=["-finished_at", "-id", "is_probe", "project"], name="job_by_end"),
             models.Index(fields=["project", "-created_at"], name="job_of_project"),
             # The scheduler's and the reconciler's questions; finished jobs are not in it.
             models.Index(
@@ -211,14 +291,32 @@ class Job(models.Model):
 
 
 class Lease(models.Model):
-    """This device is this job's. The row is there as long as it is, so nobody gets it twice."""
+    """This device is this job's, or that of a model which answers prompts. The row is there as long
+    as it is, so nobody gets it twice."""
 
     device = models.OneToOneField(Device, on_delete=models.CASCADE, related_name="lease")
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="leases")
-    attempt = models.PositiveIntegerField()
+    job = models.ForeignKey(Job, null=True, on_delete=models.CASCADE, related_name="leases")
+    serving = models.OneToOneField(
+        "training.Serving", null=True, on_delete=models.CASCADE, related_name="lease"
+    )
+    attempt = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     # When the worker was last told of it: a message that was lost is sent again.
     sent_at = models.DateTimeField()
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(job__isnull=False, serving__isnull=True)
+                | Q(job__isnull=True, serving__isnull=False),
+                name="lease_is_of_a_job_or_a_serving",
+            ),
+        ]
+
     def __str__(self) -> str:
-        return f"{self.device} for {self.job}"
+        return f"{self.device} for {self.of}"
+
+    @property
+    def of(self) -> Any:
+        """The job or the serving that has the device."""
+        return self.job or self.serving

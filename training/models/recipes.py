@@ -14,8 +14,8 @@ from registry.models import Modality
 
 class Method(models.TextChoices):
     FULL = "full"
-    LORA = "lora"
-    QLORA = "qlora"
+    LORA = "lora", "LoRA"
+    QLORA = "qlora", "QLoRA"
     PRETRAIN = "pretrain", "Continued pre-training"
     DPO = "dpo", "DPO"
     ORPO = "orpo", "ORPO"
@@ -48,6 +48,15 @@ class Recipe(models.Model):
 
     class Meta:
         ordering = ["-built_in", "display_name"]
+        indexes = [
+            # /recipes in each of its orders, narrowed to a method.
+            models.Index(
+                fields=["-built_in", "display_name", "id", "project", "method"],
+                name="recipe_by_name",
+            ),
+            models.Index(fields=["-created_at", "id", "project", "method"], name="recipe_newest"),
+            models.Index(fields=["-updated_at", "id", "project", "method"], name="recipe_changed"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(method__in=Method.values), name="recipe_method_is_known"

@@ -35,6 +35,8 @@ class Worker(models.Model):
     host_memory_free_mb = models.PositiveIntegerField(null=True)
     driver = models.CharField(max_length=40, blank=True, help_text="Of its NVIDIA cards.")
     cpu_threads = models.PositiveIntegerField(default=1)
+    # What all its threads together reach in float32 products; None until it was measured.
+    cpu_gflops = models.FloatField(null=True)
     seen_at = models.DateTimeField()
     started_at = models.DateTimeField()
 

@@ -18,7 +18,7 @@ from training.preflight.fixes import Fix
 from training.preflight.lengths import Lengths
 from training.preflight.memory import MemoryEstimate
 from training.preflight.report import Confidence, Report
-from training.preflight.verdict import check
+from training.preflight.verdict import check, smaller
 from training.trainer.spec import LoraSpec, TrainSpec
 
 __all__ = [
@@ -44,4 +44,5 @@ __all__ = [
     "TrainSpec",
     "check",
     "kind_of",
+    "smaller",
 ]

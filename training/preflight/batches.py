@@ -148,7 +148,9 @@ def padded_row_tokens(e: Experiment, mean: float) -> float:
         return _padded_by_rule(e, mean)
     known = mean_row_tokens(e)
     flat = _share_of_flat(e, rows)
-    found = flat * _flat(e, known) + (1 - flat) * _padded(e, rows)
+    found = flat * _flat(e, known)
+    if flat < 1:
+        found += (1 - flat) * _padded(e, rows)
     if known == mean:
         return max(found, mean)
     return max(min(found * mean / known, float(max(e.longest_row_tokens, 1))), mean)

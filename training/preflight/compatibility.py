@@ -41,6 +41,11 @@ def model_is_gguf(e: Experiment) -> Iterator[Finding]:
         )
 
 
+def model_has_problems(e: Experiment) -> Iterator[Finding]:
+    for sentence in e.model.problems:
+        yield error(f"Model '{e.model.name}' cannot be used as it is. {sentence}")
+
+
 def model_lacks_files(e: Experiment) -> Iterator[Finding]:
     if e.model.has_files is False:
         size = host.model_bytes(e.model)
@@ -59,6 +64,14 @@ def model_lacks_a_chat_template(e: Experiment) -> Iterator[Finding]:
             f"Dataset '{e.dataset.name}' holds conversations, but the tokenizer of model "
             f"'{e.model.name}' has no chat template. Choose an instruction-tuned model, or rows "
             "with prompt and completion."
+        )
+
+
+def chat_template_does_not_render(e: Experiment) -> Iterator[Finding]:
+    if e.dataset.row_format == "messages" and e.model.template_renders is False:
+        yield error(
+            f"Dataset '{e.dataset.name}' holds conversations, but the chat template of model "
+            f"'{e.model.name}' cannot be used. Its page says why."
         )
 
 
@@ -101,7 +114,8 @@ def modalities_differ(e: Experiment) -> Iterator[Finding]:
 
 def dataset_failed_its_check(e: Experiment) -> Iterator[Finding]:
     if not e.dataset.integrity_checked:
-        yield warning(f"Dataset '{e.dataset.name}' has not been checked yet.")
+        under = " under these columns" if e.columns else ""
+        yield warning(f"Dataset '{e.dataset.name}' has not been checked{under} yet.")
     elif not e.dataset.integrity_passed:
         yield error(
             "Dataset failed integrity check. Please review and fix dataset issues before training."
@@ -240,7 +254,7 @@ def exact_match_has_nothing_to_ask(e: Experiment) -> Iterator[Finding]:
             "Evaluation suite 'exact_match' needs a validation split. "
             f"The splits of dataset '{e.dataset.name}': {listed(e.dataset.splits)}."
         )
-    if e.dataset.row_format and e.dataset.row_format not in ANSWERED and not e.columns:
+    if e.dataset.row_format and e.dataset.row_format not in ANSWERED:
         yield error(
             "Evaluation suite 'exact_match' needs rows with prompt and completion, or messages. "
             f"The rows of dataset '{e.dataset.name}' are {words_for(e.dataset.row_format)}."
@@ -266,8 +280,10 @@ RULES: tuple[Rule, ...] = (
     model_is_archived,
     model_is_not_trainable,
     model_is_gguf,
+    model_has_problems,
     model_lacks_files,
     model_lacks_a_chat_template,
+    chat_template_does_not_render,
     recipe_is_not_available,
     recipe_does_not_take_quantized_models,
     modalities_differ,

@@ -2,16 +2,18 @@
 
 A kind is a card, a method and a strategy. Its factor is the median of measured by estimated (in
 logarithms, so that twice and half weigh the same), drawn towards that of the next coarser kind as
-long as its runs are few: (card, method, strategy), (card, method), (card), and in the end 1. One
-run out of line moves a median little, and no factor leaves its bounds.
+long as its runs are few: (card, method, strategy), (card, method), (card), and in the end 1. A kind
+has a factor only where its runs, each corrected by what the others teach, are nearer for it: what
+differs from run to run by chance teaches nothing. One run out of line moves a median little, and no
+factor leaves its bounds.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import median
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ from training.preflight.facts import Experiment
 from training.preflight.hardware import card_for
 
 # To be raised when the formulas change so much that ratios to the earlier ones say nothing.
-FORMULAS = 1
+FORMULAS = 2
 FEWEST_RUNS = 3  # of a kind, before it has a factor of its own
 # The coarser kind weighs as much as so many runs.
 PRIOR_RUNS = 2.0
@@ -54,7 +56,7 @@ class Run(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Factor:
     """``percent`` is the median error of the runs' own estimates, each corrected by what all the
-    others teach; None where ``runs`` are too few to say."""
+    others teach where that helps; None where ``runs`` are too few to say."""
 
     value: float = 1.0
     percent: float | None = None
@@ -75,11 +77,12 @@ class Correction:
     memory: Factor
     time: Factor
 
-    def calibration(self, base: Calibration = PUBLISHED) -> Calibration:
+    @cached_property
+    def calibration(self) -> Calibration:
         return replace(
-            base,
-            peak_memory=base.peak_memory * self.memory.value,
-            step_time=base.step_time * self.time.value,
+            PUBLISHED,
+            peak_memory=PUBLISHED.peak_memory * self.memory.value,
+            step_time=PUBLISHED.step_time * self.time.value,
             time_doubt=self.time.doubt,
         )
 
@@ -98,8 +101,8 @@ class Corrections:
         if kind not in self._known:
             self._known[kind] = Correction(
                 kind=kind,
-                memory=_factor(self._logs(lambda run: run.memory), kind, MEMORY_BOUND),
-                time=_factor(self._logs(lambda run: run.time), kind, TIME_BOUND),
+                memory=_factor(self._memory, kind, MEMORY_BOUND),
+                time=_factor(self._time, kind, TIME_BOUND),
             )
         return self._known[kind]
 
@@ -116,12 +119,13 @@ class Corrections:
         )
         return Corrections(self.runs, {kind: found})
 
-    def _logs(self, ratio: Callable[[Run], float | None]) -> list[tuple[Kind, float]]:
-        return [
-            (run.kind, math.log(_within(value, FURTHEST)))
-            for run in self.runs
-            if (value := ratio(run)) is not None and 0 < value < math.inf
-        ]
+    @cached_property
+    def _memory(self) -> list[tuple[Kind, float]]:
+        return _logs((run.kind, run.memory) for run in self.runs)
+
+    @cached_property
+    def _time(self) -> list[tuple[Kind, float]]:
+        return _logs((run.kind, run.time) for run in self.runs)
 
 
 NO_RUNS = Corrections()
@@ -137,6 +141,14 @@ def kind_of(experiment: Experiment) -> Kind:
     )
 
 
+def _logs(ratios: Iterable[tuple[Kind, float | None]]) -> list[tuple[Kind, float]]:
+    return [
+        (kind, math.log(_within(ratio, FURTHEST)))
+        for kind, ratio in ratios
+        if ratio is not None and 0 < ratio < math.inf
+    ]
+
+
 def _factor(ratios: Iterable[tuple[Kind, float]], kind: Kind, bound: float) -> Factor:
     found = [(one, ratio) for one, ratio in ratios if one.card == kind.card]
     prior, told = 0.0, Factor()
@@ -144,8 +156,11 @@ def _factor(ratios: Iterable[tuple[Kind, float]], kind: Kind, bound: float) -> F
         alike = sorted(ratio for one, ratio in found if one[:level] == kind[:level])
         if len(alike) < FEWEST_RUNS:
             break
+        without = 100 * median(abs(math.exp(prior - ratio) - 1) for ratio in alike)
         percent = 100 * _median_error(alike, prior, bound)
-        prior = _drawn(median(alike), len(alike), prior)
+        if percent < without:
+            prior = _drawn(median(alike), len(alike), prior)
+        percent = min(percent, without)
         told = Factor(value=_within(math.exp(prior), bound), percent=percent, runs=len(alike))
     return told
 
@@ -159,20 +174,19 @@ def _within(factor: float, bound: float) -> float:
 
 
 def _median_error(ratios: list[float], prior: float, bound: float) -> float:
-    """Of each of these (sorted) once it is corrected by the others."""
-    errors = []
-    for ratio in ratios:
-        others = _median_without(ratios, bisect.bisect_left(ratios, ratio))
-        factor = _within(math.exp(_drawn(others, len(ratios) - 1, prior)), bound)
-        errors.append(abs(factor / math.exp(ratio) - 1))
+    """Of each of these (sorted, three or more) once it is corrected by the others.
+
+    The median of the others is one of three: what is left out stood below the middle, in it, or
+    above.
+    """
+    middle = (len(ratios) - 1) // 2
+
+    def factor_without(place: int) -> float:
+        others = median(ratios[:place] + ratios[place + 1 :])
+        return _within(math.exp(_drawn(others, len(ratios) - 1, prior)), bound)
+
+    below, within, above = (factor_without(middle + step) for step in (-1, 0, 1))
+    errors = [abs(below / math.exp(ratio) - 1) for ratio in ratios[:middle]]
+    errors.append(abs(within / math.exp(ratios[middle]) - 1))
+    errors += [abs(above / math.exp(ratio) - 1) for ratio in ratios[middle + 1 :]]
     return median(errors)
-
-
-def _median_without(ratios: list[float], gone: int) -> float:
-    """Of a sorted list without its element at ``gone``."""
-    rest = len(ratios) - 1
-
-    def at(place: int) -> float:
-        return ratios[place + (place >= gone)]
-
-    return at(rest // 2) if rest % 2 else (at(rest // 2 - 1) + at(rest // 2)) / 2

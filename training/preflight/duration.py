@@ -201,5 +201,5 @@ class _Needs:
 
 
 def time_doubt(card: Card) -> float:
-    """The factor by which a step time may be wrong: CPUs differ far more than cards do."""
-    return 3.0 if card.is_cpu else 1.5
+    """The factor by which a step time may be wrong."""
+    return 3.0 if card.is_guessed else 1.5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from training.preflight.lengths import Lengths
@@ -18,7 +19,8 @@ from training.trainer.spec import LoraSpec, TrainSpec, four_bit, uses_adapter
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """A base model. ``params`` is the exact count where the files were read, ``params_b`` the
-    billions on its label; ``config`` is its Hugging Face config.json."""
+    billions on its label; ``config`` is its Hugging Face config.json. ``problems`` are sentences
+    about its files, each of which stands in the way."""
 
     name: str
     dtype: str = ""
@@ -42,6 +44,8 @@ class ModelFacts:
     size_bytes: int | None = None
     has_tokenizer: bool | None = None
     has_chat_template: bool | None = None
+    template_renders: bool | None = None
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +104,8 @@ class CardFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Where the job should run. ``gpus`` 0 is the CPU with ``cpu_threads`` threads. ``cards`` are
+    """Where the job should run. ``gpus`` 0 is the CPU with ``cpu_threads`` threads, which together
+    reach ``cpu_gflops`` in float32 products where a worker has measured it. ``cards`` are
     those of the partition, one entry a card; empty means that nobody has reported them.
     ``libraries`` are those for quantized models that are installed."""
 
@@ -110,6 +115,7 @@ class Resources:
     mixed_precision: str = "no"
     cards: tuple[CardFacts, ...] = ()
     cpu_threads: int = 1
+    cpu_gflops: float | None = None
     host_memory_gb: float | None = None
     disk_free_mb: int | None = None
     libraries: frozenset[str] | None = None
@@ -122,6 +128,7 @@ class Stack:
 
     ``loss`` names one of `losses.LOSSES`, ``optim`` one of `memory.OPTIMIZERS` that TrainSpec
     has not. ``steps_in_backward`` updates each weight as soon as its gradient is there.
+    ``adapts_in_place`` is our way to add a LoRA adapter's part, in place of PEFT's.
     ``prepares_4bit`` says what else is float32 beside four-bit matrices: "all" as in PEFT's
     prepare_model_for_kbit_training, "norms" or "none". ``fsdp1`` is torch's first
     FullyShardedDataParallel; ``fsdp_casts`` lets it, not autocast, turn everything to 16 bits.
@@ -139,6 +146,7 @@ class Stack:
     optim: str | None = None
     steps_in_backward: bool = False
     adapter_bytes: int = 4
+    adapts_in_place: bool = True
     prepares_4bit: str = "all"
     fsdp1: bool = False
     fsdp_casts: bool = False
@@ -177,7 +185,7 @@ class Experiment:
     export: tuple[str, ...] = ("safetensors",)
     stack: Stack = field(default_factory=Stack)
 
-    @property
+    @cached_property
     def tuning(self) -> str:
         """Which weights are trained, and how the others are held, whatever is learned: "full",
         "lora" or "qlora"."""
@@ -206,13 +214,13 @@ class Experiment:
         """Whether each row has the same length, known from the settings or the model alone."""
         return self.recipe.method in ("pretrain", "image_classification") or self.train.packing
 
-    @property
+    @cached_property
     def micro_batch_size(self) -> int:
         """Rows in one forward pass of one device, at least 1. A remainder is an error elsewhere."""
         share = max(self.train.grad_accum, 1) * max(self.resources.gpus, 1)
         return max(self.train.global_batch_size // share, 1)
 
-    @property
+    @cached_property
     def longest_row_tokens(self) -> int:
         """Tokens of the longest row that can reach the model."""
         if self.recipe.method == "image_classification":
@@ -234,7 +242,7 @@ class Experiment:
             return None
         return max(1, math.ceil(epochs * rows / max(self.train.global_batch_size, 1)))
 
-    @property
+    @cached_property
     def left_out(self) -> float:
         """The share of the rows whose prompt alone fills ``max_length``: there is nothing to learn
         from the rest."""
@@ -244,7 +252,7 @@ class Experiment:
             return 0.0
         return lengths.left_out(self.train.max_length)
 
-    @property
+    @cached_property
     def rows_an_epoch(self) -> int | None:
         """What ``global_batch_size`` counts: rows of the dataset; of documents read on and on, the
         blocks that they fill; of rows in packs, the packs. A pair is two rows for kto."""

@@ -53,14 +53,18 @@ class _Change:
 Needs = Callable[[Experiment], Estimate | None]
 
 
-def find_fixes(experiment: Experiment, now: Estimate, needs: Needs) -> tuple[Fix, ...]:
+def find_fixes(
+    experiment: Experiment, now: Estimate, needs: Needs, *, ran_out: bool = False
+) -> tuple[Fix, ...]:
     """Best first: what fits, before what does not; what leaves the result alone, before what
-    changes it; the faster before the slower. Where it fits already: only what makes it faster."""
-    too_large = now.fits is False
-    changes = _smaller(experiment, needs) if too_large else _faster(experiment)
+    changes it; the faster before the slower. Where it fits already: only what makes it faster,
+    unless it ``ran_out`` of memory all the same."""
+    too_large = now.fits is False or ran_out
+    asked = _once(needs)
+    changes = _smaller(experiment, asked) if too_large else _faster(experiment)
     found = []
     for change in changes:
-        then = needs(change.experiment)
+        then = asked(change.experiment)
         if then is not None and _helps(now, then, too_large):
             found.append(_fix(change, then))
     if any(fix.fits for fix in found):
@@ -72,9 +76,22 @@ def find_fixes(experiment: Experiment, now: Estimate, needs: Needs) -> tuple[Fix
     return tuple(found[:MOST_FIXES])
 
 
+def _once(needs: Needs) -> Needs:
+    """What a search has asked is asked again of what it has found."""
+    known: dict[int, tuple[Experiment, Estimate | None]] = {}
+
+    def asked(experiment: Experiment) -> Estimate | None:
+        if id(experiment) not in known:
+            known[id(experiment)] = (experiment, needs(experiment))
+        return known[id(experiment)][1]
+
+    return asked
+
+
 def _helps(now: Estimate, then: Estimate, too_large: bool) -> bool:
     if too_large:
-        return then.memory.total_mb < now.memory.total_mb or then.fits is True
+        gains = then.memory.total_mb < now.memory.total_mb
+        return gains or (then.fits is True and now.fits is False)
     gain = now.speed.time_per_step_ms / then.speed.time_per_step_ms
     return then.fits is True and gain > WORTHWHILE_SPEEDUP
 

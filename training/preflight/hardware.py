@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ GIB = 1024**3
 MIB = 1024**2
 
 # A core at 3 GHz peaks at 96 GFLOP/s in float32 with 256-bit vectors and twice that with 512. Steps
-# of small Llamas ran at 50 to 80 in all on one thread of a server. Rough: cores differ threefold.
+# of small Llamas ran at 50 to 80 in all on one thread of a server. Cores differ threefold, so this
+# stands in until a worker has measured its own (`trainer/cpu_rate.py`).
 CPU_GFLOPS_PER_THREAD = 80.0
 # Two channels of DDR4-3200 carry 51 GB/s; one thread alone seldom gets more than a third.
 CPU_BANDWIDTH_GB_S = 15.0
@@ -33,7 +35,7 @@ PCIE_GB_S = 31.0  # 16 lanes of PCIe 4
 class Card:
     """A device to train on. Rates are dense; a rate of None means the card cannot do it.
     ``achieved_share`` of its rate is what the largest products reach; ``link_gb_s`` is one
-    direction to its neighbours."""
+    direction to its neighbours. ``is_guessed`` where nobody has measured or published its rate."""
 
     slug: str
     memory_bytes: int | None
@@ -46,6 +48,7 @@ class Card:
     achieved_share: float = USUALLY_ACHIEVED
     link_gb_s: float = PCIE_GB_S
     fp8_tflops: float | None = None
+    is_guessed: bool = False
 
     @property
     def is_cpu(self) -> bool:
@@ -61,6 +64,7 @@ class Card:
         return rates.get(dtype) or self.fp32_tflops
 
 
+@functools.lru_cache(maxsize=1024)  # asked for each pair of cards of each estimate
 def _spelling(name: str) -> str:
     """One spelling for ``A100-SXM4-80GB``, ``NVIDIA A100 SXM4 80GB`` and ``a100_sxm4_80gb``."""
     return re.sub(r"nvidia|geforce|tesla|amd|[^a-z0-9]", "", name.lower())
@@ -121,6 +125,7 @@ def gpus_of(resources: Resources) -> tuple[CardFacts, ...]:
     return tuple(card for card in resources.cards if card.gpu_type.lower() != "cpu")
 
 
+@functools.lru_cache(maxsize=1024)  # asked for by each estimate of each fix
 def card_for(resources: Resources) -> Card:
     """The device the job would run on: the CPU, the wanted card, else the partition's first.
 
@@ -135,7 +140,7 @@ def card_for(resources: Resources) -> Card:
     known = [size for size in sizes if size is not None and size > 0]
     card = find_card(name)
     if card is None:
-        card = replace(_CARDS[REFERENCE_CARD], slug=name, memory_bytes=None)
+        card = replace(_CARDS[REFERENCE_CARD], slug=name, memory_bytes=None, is_guessed=True)
     elif not resources.gpu_type and not reported:
         card = replace(card, memory_bytes=None)
     return replace(card, memory_bytes=min(known) * MIB) if known else card
@@ -143,6 +148,10 @@ def card_for(resources: Resources) -> Card:
 
 def _cpu(resources: Resources) -> Card:
     gflops = CPU_GFLOPS_PER_THREAD * min(max(resources.cpu_threads, 1), 4096)
+    measured = resources.cpu_gflops or 0.0
+    is_measured = 1 <= measured < 1e6
+    if is_measured:
+        gflops = measured
     memory = resources.host_memory_gb
     return Card(
         slug="cpu",
@@ -152,4 +161,6 @@ def _cpu(resources: Resources) -> Card:
         fp16_tflops=gflops * CPU_16BIT_SPEEDUP / 1000,
         fp32_tflops=gflops / 1000,
         bandwidth_gb_s=CPU_BANDWIDTH_GB_S,
+        achieved_share=1.0 if is_measured else USUALLY_ACHIEVED,  # what was reached, or could be
+        is_guessed=not is_measured,
     )

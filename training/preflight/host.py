@@ -25,8 +25,9 @@ _USUAL_BYTES = 2.0  # of what is published today
 
 @dataclass(frozen=True, kw_only=True)
 class HostMemory:
-    """At the moment that needs most. ``loading_bytes``: every process has its copy of a model that
-    is going to be sharded; ``gathering_bytes``: the first has all of it together again, twice."""
+    """At the moment that needs most. ``loading_bytes``: a model that is going to be sharded, which
+    the first process reads for all, or in four bits each for itself; ``gathering_bytes``: the first
+    has all of it together again, twice."""
 
     processes_bytes: int
     loading_bytes: int
@@ -53,7 +54,7 @@ def host_memory(e: Experiment, shape: Shape, memory: MemoryEstimate) -> HostMemo
     making = [exports.host_bytes(e, shape, memory, kind) for kind in dict.fromkeys(e.export)]
     return HostMemory(
         processes_bytes=0 if e.resources.gpus < 1 else ranks * PROCESS_BYTES,
-        loading_bytes=ranks * whole,
+        loading_bytes=ranks * whole if all_read(e) else whole,
         gathering_bytes=whole if e.tuning != "full" else 2 * whole,
         export_bytes=max(making, default=0),
         training_bytes=memory.total_mb * MIB if e.resources.gpus < 1 else 0,
@@ -64,6 +65,11 @@ def is_sharded(e: Experiment) -> bool:
     return e.resources.gpus > 1 and e.resources.strategy not in ("ddp", "")
 
 
+def all_read(e: Experiment) -> bool:
+    """Whether each process reads the model (`training.trainer.one_copy`)."""
+    return is_sharded(e) and e.tuning == "qlora"
+
+
 def lacks_host_memory(e: Experiment, needs: HostMemory) -> Iterator[str]:
     """On the CPU the estimate of memory says it already, and each export speaks for itself."""
     has = e.resources.host_memory_gb
@@ -71,15 +77,19 @@ def lacks_host_memory(e: Experiment, needs: HostMemory) -> Iterator[str]:
     if has is None or e.resources.gpus < 1 or not required > has:
         return
     sentence = f"Not enough host memory: {e.resources.gpus} processes need {required:.1f} GB"
-    if is_sharded(e):
+    if all_read(e):
         sentence += f", as with {e.resources.strategy} each loads the whole model first"
+    elif is_sharded(e):
+        sentence += f", as with {e.resources.strategy} the first has the whole model before "
+        sentence += "and after training"
     yield f"{sentence}; the machines here have {max(has, 0):.1f} GB. {_way_out(e)}"
 
 
 def _way_out(e: Experiment) -> str:
     if not is_sharded(e):
         return "Set fewer gpus."
-    return "Use ddp, which loads straight to the cards, or fewer gpus."
+    instead = ", or fewer gpus" if all_read(e) else ""
+    return f"Use ddp, which loads straight to the cards{instead}."
 
 
 def download_bytes(e: Experiment) -> int:

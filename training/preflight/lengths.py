@@ -73,7 +73,7 @@ class Lengths:
     def mean(self) -> float:
         return self.tokens / self.rows
 
-    @property
+    @functools.cached_property
     def attended(self) -> float:
         """The length of the row that a token is in, on average over the tokens: what attention
         costs each of them."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from training.preflight.activations import (
@@ -105,7 +106,7 @@ class MemoryEstimate:
     context_bytes: int
     left_over_bytes: int
 
-    @property
+    @cached_property
     def peak(self) -> Moment:
         return max(self.moments, key=lambda moment: moment.bytes)
 
@@ -128,7 +129,7 @@ class MemoryEstimate:
     def buffer_bytes(self) -> int:
         return max(round(self.peak_allocated_bytes * BUFFER_SHARE), BUFFER_MINIMUM)
 
-    @property
+    @cached_property
     def total_mb(self) -> int:
         """Everything, in whole MiB, rounded up."""
         total = self.peak_allocated_bytes + self.context_bytes + self.buffer_bytes
@@ -191,15 +192,15 @@ def estimate_memory(
     end = stays + held.gradients + passing.copies + passing.last_layer
     stepping = held.resting_weights + states + held.resting_gradients + temporary
     moments = [
-        Moment(name="load", bytes=held.resting_weights),
-        Moment(name="start of the backward pass", bytes=max(at_head, in_layer)),
-        Moment(name="end of the backward pass", bytes=end),
-        Moment(name="optimizer step", bytes=stepping),
+        ("load", held.resting_weights),
+        ("start of the backward pass", max(at_head, in_layer)),
+        ("end of the backward pass", end),
+        ("optimizer step", stepping),
     ]
     evaluating = 0
     if set(HELD_OUT_SPLITS) & set(experiment.dataset.splits):
         evaluating = _evaluation(experiment, shape, numerics)
-        moments.append(Moment(name="evaluation", bytes=stays + passing.copies + evaluating))
+        moments.append(("evaluation", stays + passing.copies + evaluating))
     return MemoryEstimate(
         weights_bytes=held.weights,
         gradients_bytes=held.gradients,
@@ -209,7 +210,7 @@ def estimate_memory(
         trainable_params=trained,
         trained_bytes=trained * value,
         moments=tuple(
-            replace(one, bytes=round(one.bytes * calibration.peak_memory)) for one in moments
+            Moment(name=name, bytes=round(size * calibration.peak_memory)) for name, size in moments
         ),
         context_bytes=card.context_bytes,
         left_over_bytes=_left_over(experiment, shape, numerics, passing, calibration),

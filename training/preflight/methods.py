@@ -33,8 +33,8 @@ def settings_of_another_method(e: Experiment) -> Iterator[Finding]:
 
 
 def rows_are_of_another_kind(e: Experiment) -> Iterator[Finding]:
-    """Columns that are read under other names make rows of a kind that nobody has seen yet."""
-    method, kind = METHODS.get(e.recipe.method), "" if e.columns else e.dataset.row_format
+    """Of what kind they are is only known under the columns under which they were checked."""
+    method, kind = METHODS.get(e.recipe.method), e.dataset.row_format
     if method is None or method.modality != e.dataset.modality or not kind or kind in method.rows:
         return
     wanted = " or ".join(words_for(one) for one in method.rows)
@@ -101,7 +101,10 @@ def quantization_lacks_its_library(e: Experiment) -> Iterator[Finding]:
             f"Model '{e.model.name}' is quantized by {scheme}. Adapters are trained on models "
             f"quantized by {listed(tuple(QUANTIZATION_LIBRARIES))}."
         )
-    lacking = [name for name in needed or () if name not in (e.resources.libraries or needed or ())]
+    installed = e.resources.libraries
+    if installed is None:
+        return
+    lacking = [name for name in needed or () if name not in installed]
     if lacking:
         yield shortage(
             f"Model '{e.model.name}' is quantized by {scheme}, which needs "

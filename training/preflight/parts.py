@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 Source = Literal["attention_input", "attention_output", "mlp_input", "mlp_inner"]
@@ -65,11 +66,11 @@ class Shape:
     hidden_dropout: bool = False
     counted_params: int | None = None
 
-    @property
+    @cached_property
     def layer_params(self) -> int:
         return sum(one.params for one in self.linears) + self.norm_params_per_layer
 
-    @property
+    @cached_property
     def total_params(self) -> int:
         """As counted in the files where they were read, else the sum of the components."""
         if self.counted_params is not None:
@@ -77,12 +78,12 @@ class Shape:
         outside = self.embedding_params + self.head_params + self.other_params
         return self.num_layers * self.layer_params + outside
 
-    @property
+    @cached_property
     def linear_params(self) -> int:
         """Weights of all layers' matrices: what 4-bit loading quantizes (never the head)."""
         return self.num_layers * sum(one.weights for one in self.linears)
 
-    @property
+    @cached_property
     def active_linear_params(self) -> int:
         """Those of them that a token is multiplied with."""
         return self.num_layers * sum(one.active_inputs * one.outputs for one in self.linears)

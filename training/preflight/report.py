@@ -71,6 +71,7 @@ class Report:
     time_breakdown_s: dict[str, float] = field(default_factory=dict)
     batches: Batches | None = None
     disk_required_mb: int = 0
+    exports_bytes: int = 0
     host_memory_required_mb: int = 0
     download_mb: int = 0
     confidence: Confidence | None = None

@@ -64,14 +64,19 @@ def _attention_bytes(experiment: Experiment, shape: Shape, numerics: Numerics) -
 
 
 def _adapter_bytes(experiment: Experiment, shape: Shape, numerics: Numerics) -> float:
-    """Each adapter casts its input for itself, reads it, scales what comes out and adds it."""
+    """Each adapter casts its input for itself, reads it, scales what comes out and adds it. Where
+    nothing has to be cast or unpacked, `trainer/adapted.py` reads the input and adds in place."""
     if experiment.tuning == "full":
         return 0.0
+    compute = numerics.compute
     own = 2 if numerics.autocast else experiment.stack.adapter_bytes
-    casts = numerics.compute + 2 * own
+    of_input, of_output = compute + 2 * own, 4 * own + 3 * compute
+    plain = experiment.tuning == "lora" and own == compute and not numerics.autocast
+    if experiment.stack.adapts_in_place and plain and not experiment.model.quantized:
+        of_input, of_output = compute, 2 * compute
     return float(
         sum(
-            casts * one.active_inputs + (4 * own + 3 * numerics.compute) * one.outputs
+            of_input * one.active_inputs + of_output * one.outputs
             for one in shape.targets(experiment.lora.target_modules)
         )
     )

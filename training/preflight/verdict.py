@@ -8,11 +8,12 @@ from training.preflight import compatibility, exports, host, limits, methods, pi
 from training.preflight.batches import batches_of
 from training.preflight.corrections import NO_RUNS, Correction, Corrections, Factor
 from training.preflight.estimate import Estimate, estimate
-from training.preflight.facts import Experiment
+from training.preflight.facts import Experiment, ModelFacts
 from training.preflight.findings import Finding, Weight, shortage, warning
-from training.preflight.fixes import Fix, find_fixes
+from training.preflight.fixes import Fix, Needs, find_fixes
 from training.preflight.hardware import MIB
 from training.preflight.report import DOES_NOT_FIT, Confidence, Report
+from training.preflight.shape import shape_of
 
 # Median errors over each source with the rules and constants that the others have taught
 # (``python -m benchmarks.preflight_accuracy``, "A source that nothing was read off").
@@ -35,10 +36,7 @@ def check(experiment: Experiment, corrections: Corrections = NO_RUNS) -> Report:
     findings = [finding for rule in rules for finding in rule(experiment)]
     if any(finding.weight is Weight.INCOMPATIBLE for finding in findings):
         return _refused(findings)
-
-    def needs_of(one: Experiment) -> Estimate | None:
-        return estimate(one, corrections.of(one).calibration())
-
+    needs_of = _needs(experiment.model, corrections)
     needs = needs_of(experiment)
     if needs is None:
         unknown = warning(
@@ -57,6 +55,23 @@ def check(experiment: Experiment, corrections: Corrections = NO_RUNS) -> Report:
         )
     confidence = _confidence(experiment, needs, corrections.of(experiment))
     return _answered(experiment, findings, needs, fixes, confidence)
+
+
+def smaller(experiment: Experiment, corrections: Corrections = NO_RUNS) -> tuple[Fix, ...]:
+    """What takes less memory, for a run that has run out of it whatever the estimate was."""
+    needs_of = _needs(experiment.model, corrections)
+    needs = needs_of(experiment)
+    return find_fixes(experiment, needs, needs_of, ran_out=True) if needs else ()
+
+
+def _needs(model: ModelFacts, corrections: Corrections) -> Needs:
+    """Of experiments with this model, whose shape none of the settings that are tried changes."""
+    shape = shape_of(model)
+
+    def needs_of(one: Experiment) -> Estimate | None:
+        return estimate(one, corrections.of(one).calibration, shape)
+
+    return needs_of
 
 
 def _too_large(experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...]) -> list[Finding]:
@@ -124,6 +139,7 @@ def _answered(
         time_breakdown_s=duration.parts() if duration else {},
         batches=batches_of(experiment),
         disk_required_mb=needs.disk_required_mb,
+        exports_bytes=needs.exports_bytes,
         host_memory_required_mb=needs.host.total_mb,
         download_mb=-(-host.download_bytes(experiment) // MIB),
         confidence=confidence,

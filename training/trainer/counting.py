@@ -10,6 +10,7 @@ a process of its own, with a limit of time, that nobody has to trust.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -31,6 +32,7 @@ from training.trainer.plain_tokenizer import BadTokenizer, PlainTokenizer
 # All rows are counted where they are so few, else as many as this, from all over the files.
 MOST_BYTES = 1_000_000
 SAMPLED_LINES = 400
+FIRST_ROWS = 2000
 SPENT_S = 2.0  # to count, of a core; a sample is better than to wait
 CPU_LIMIT_S = 8
 LONGEST_LINE_BYTES = 1 << 20
@@ -164,7 +166,11 @@ def _characters(value: Any) -> int:
 
 
 def _sampled(files: RowFiles) -> Iterator[Source]:
-    """Rows from places all over the files, each the first whole line behind its place."""
+    """Rows from places all over the files, each the first whole line behind its place. Where lines
+    are not rows, the first rows."""
+    if not all(Path(path).suffix.lower() in (".jsonl", ".ndjson") for path in files.paths):
+        yield from itertools.islice(read_sources(files), FIRST_ROWS)
+        return
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder) / "sample.jsonl"
         sample.write_bytes(b"".join(_lines(files.paths, files.size_bytes)))

@@ -77,7 +77,7 @@ def train(spec: RunSpec, run_dir: Path, log: EventLog, stop: Stop) -> Result:
         rows, held_out_rows = prepare.load_data(spec, objective, log)
     questions = prepare.questions(spec, objective)
     harness = Suites.prepare(spec.eval)
-    net = prepare.load_model(spec, objective, device, resume_from, log)
+    net = prepare.load_model(spec, objective, device, resume_from, ranks, log)
     for part in filter(None, (rows, held_out_rows)):
         objective.check_fit(net, part)
     exports.check(spec, objective, net)
@@ -185,7 +185,7 @@ class Run:
         head = objective.head(net)
         if train.torch_compile:
             kernels.compile_layers(net)
-        placement = sharding.place(head, spec, device)
+        placement = sharding.place(head, spec, device, ranks)
         fp16 = spec.device.mixed_precision == "fp16" and device.type == "cuda"
         return cls(
             spec=spec,

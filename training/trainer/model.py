@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.trainer import linear
+from training.trainer import linear, one_copy
 from training.trainer.failures import BadModel
+from training.trainer.own_code import may_run
+from training.trainer.settings import BaseModelSpec
 from training.trainer.spec import QUANTIZATION_LIBRARIES, BadSpec, RunSpec
 
 logger = logging.getLogger(__name__)
@@ -37,13 +39,15 @@ def pick_device(spec: RunSpec) -> torch.device:
     return device
 
 
-def load_tokenizer(path: str) -> Any:
+def load_tokenizer(base_model: BaseModelSpec) -> Any:
     """Raises BadModel."""
     from transformers import AutoTokenizer
 
+    path = base_model.path
     _check_folder(path)
+    trusts = may_run(base_model, path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trusts)
     except Exception as error:
         raise BadModel(
             f"The tokenizer in {path} cannot be loaded: {_first_line(error)}.",
@@ -52,13 +56,15 @@ def load_tokenizer(path: str) -> Any:
     return tokenizer
 
 
-def load_image_processor(path: str) -> Any:
+def load_image_processor(base_model: BaseModelSpec) -> Any:
     """The one that works on Pillow's images; torchvision is not needed. Raises BadModel."""
     from transformers import AutoImageProcessor
 
+    path = base_model.path
     _check_folder(path)
+    trusts = may_run(base_model, path)
     try:
-        return AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
+        return AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=trusts)
     except Exception as error:
         raise BadModel(
             f"The image processor in {path} cannot be loaded: {_first_line(error)}.",
@@ -87,8 +93,8 @@ def load_model(
     """The model on its device in training mode, with the weights of ``resume_from`` if given.
 
     ``auto_class`` is the name of one of Transformers' classes, ``settings`` further arguments of
-    its from_pretrained, ``task_type`` PEFT's word for it. With ``makes_head`` the last layer may be
-    new, and an adapter trains it as a whole. Raises BadModel, BadSpec.
+    `from_files`, ``task_type`` PEFT's word for it. With ``makes_head`` the last layer may be new,
+    and an adapter trains it as a whole. Raises BadModel, BadSpec.
     """
     path = spec.base_model.path
     model: nn.Module
@@ -161,21 +167,50 @@ def _from_pretrained(
     makes_head: bool,
     settings: dict[str, Any],
 ) -> Any:
+    _check_folder(path)
+    packed = _check_quantization(path, spec) or spec.four_bit
+    if packed or device.type == "cuda":  # straight to where it will be
+        settings = {**settings, "device_map": {"": device}}
+    if spec.four_bit:
+        compute = getattr(torch, spec.train.dtype)
+        settings = {**settings, "quantization_config": four_bit_config(compute)}
+    model = from_files(
+        spec.base_model,
+        path,
+        auto_class,
+        makes_head=makes_head,
+        dtype=getattr(torch, spec.train.dtype),
+        attn_implementation=spec.train.attn_implementation,
+        **settings,
+    )
+    if getattr(model, "generation_config", None) is not None:
+        _make_saveable(model.generation_config)
+    return model
+
+
+def from_files(
+    base_model: BaseModelSpec,
+    path: str,
+    auto_class: str,
+    *,
+    makes_head: bool = False,
+    is_hollow: bool = False,
+    **settings: Any,
+) -> Any:
+    """A model as it lies in a folder, the base model's or one of a checkpoint of it; ``settings``
+    are arguments of from_pretrained. With ``is_hollow`` its weights are left out: another rank
+    sends them. Raises BadModel, also where weights are missing."""
     import transformers
 
     _check_folder(path)
-    packed = _check_quantization(path, spec) or spec.four_bit
-    placed = packed or device.type == "cuda"  # straight to where it will be
-    if spec.four_bit:
-        settings = {**settings, "quantization_config": _four_bit(spec)}
+    trusts = may_run(base_model, path)
     try:
+        if is_hollow:
+            return one_copy.hollow(path, auto_class, trust_remote_code=trusts, **settings)
         model, report = getattr(transformers, auto_class).from_pretrained(
             path,
-            dtype=getattr(torch, spec.train.dtype),
-            attn_implementation=spec.train.attn_implementation,
-            device_map={"": device} if placed else None,
             use_safetensors=True,
-            trust_remote_code=False,
+            trust_remote_code=trusts,
             output_loading_info=True,
             **settings,
         )
@@ -195,9 +230,20 @@ def _from_pretrained(
             f"The weights in {path} lack {len(missing)} tensors of the model, {missing[0]} first.",
             advice="Download or export the base model again.",
         )
-    if getattr(model, "generation_config", None) is not None:
-        _make_saveable(model.generation_config)
     return model
+
+
+def with_adapter_of(model: Any, folder: str) -> Any:
+    """With an adapter as PEFT has saved it around the model. Raises BadModel."""
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadModel(
+            f"The adapter in {folder} cannot be loaded: {_first_line(error)}.",
+            advice="Its base model may have been changed since; train it again.",
+        ) from error
 
 
 def _leave_unpacked(model: nn.Module) -> None:
@@ -273,14 +319,15 @@ def _make_saveable(generation_config: Any) -> None:
         generation_config.do_sample = True
 
 
-def _four_bit(spec: RunSpec) -> Any:
+def four_bit_config(compute: torch.dtype) -> Any:
+    """How base models are held in four bits here."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, spec.train.dtype),
+        bnb_4bit_compute_dtype=compute,
     )
 
 

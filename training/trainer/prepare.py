@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.trainer import best, checkpoint, events, kernels, model, sharding
+from training.trainer import best, checkpoint, events, kernels, model, one_copy, sharding
 from training.trainer.checkpoint import Checkpoints
 from training.trainer.data.files import RowFiles
 from training.trainer.distributed import Ranks
@@ -119,12 +119,16 @@ def load_model(
     objective: Objective[Any, Any],
     device: torch.device,
     resume_from: Path | None,
+    ranks: Ranks,
     log: EventLog,
 ) -> nn.Module:
-    """The same on every rank: on its device or, where it will be sharded, in host memory."""
+    """The same on every rank and on its device; where it will be sharded in host memory, and
+    hollow but on the first rank."""
     seed_all(spec.train.seed)
     place = torch.device("cpu") if spec.device.shards else device
-    net = _loaded(spec, objective, place, checkpoint.with_weights(resume_from))
+    is_hollow = one_copy.is_wanted(spec) and not ranks.is_first
+    weights = checkpoint.with_weights(resume_from)
+    net = _loaded(spec, objective, place, weights, is_hollow=is_hollow)
     if spec.train.use_liger_kernel:
         kernels.use_liger(net, device)
     parameters, trainable = model.count_parameters(net)
@@ -145,11 +149,14 @@ def _loaded(
     objective: Objective[Any, Any],
     device: torch.device,
     resume_from: Path | None,
+    *,
+    is_hollow: bool = False,
 ) -> nn.Module:
     return model.load_model(
         spec,
         device,
         resume_from,
+        is_hollow=is_hollow,
         auto_class=objective.auto_class,
         task_type=objective.task_type,
         makes_head=objective.makes_head,

@@ -31,11 +31,13 @@ class BadSpec(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModelSpec:
-    """The model to start from: a folder as ``save_pretrained`` writes it."""
+    """The model to start from: a folder as ``save_pretrained`` writes it. ``code`` has the SHA-256
+    of each Python file in it that may run, by name; without any, none is."""
 
     path: str
     name: str = ""
     id: str = ""
+    code: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from training.trainer import one_copy
+from training.trainer.distributed import Ranks
 from training.trainer.spec import RunSpec
 
 
@@ -56,14 +58,21 @@ class Placement:
             yield
 
 
-def place(head: nn.Module, spec: RunSpec, device: torch.device) -> Placement:
-    """Lay the head, and the model in it, on the ranks. Before this every rank has all of it."""
+def place(head: nn.Module, spec: RunSpec, device: torch.device, ranks: Ranks) -> Placement:
+    """Lay the head, and the model in it, on the ranks. Before this every rank has all of it, or
+    where it is sharded its shape at least (`one_copy`)."""
     strategy = spec.device.strategy
     if spec.device.ranks == 1:
         return Placement(head, strategy)
     if strategy == "ddp":
         return Placement(_replicate(head), strategy)
+    if not one_copy.is_wanted(spec):
+        _shard(head, spec, device)
+        return Placement(head, strategy)
+    one_copy.share_rest(head, ranks)
+    whole = {name: tensor.detach() for name, tensor in head.state_dict().items()}
     _shard(head, spec, device)
+    one_copy.share_weights(head, whole if ranks.is_first else {})
     return Placement(head, strategy)
 
 

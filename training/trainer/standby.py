@@ -1,8 +1,9 @@
 """``python -m training.trainer.standby``: a trainer that has loaded all it needs, and waits.
 
 It says "ready", reads one line of JSON from its standard input (`wait_for_order`), and is from
-then on what ``python -m training.trainer RUN_DIR`` would be, some seconds earlier. It serves one
-run, and goes where its input ends.
+then on what ``python -m training.trainer RUN_DIR`` would be, some seconds earlier, or
+``python -m training.trainer.generate RUN_DIR`` where the folder asks for that. It serves one run,
+and goes where its input ends.
 
 A fresh interpreter, not a fork: torch has threads, which no fork takes along. CUDA stays untouched
 until the run has said which GPUs are its own.
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.trainer import __main__ as trainer
+from training.trainer import cpu_rate, generate, orders
 from training.trainer.stopping import die_with_parent
 
 READY = b"ready\n"
@@ -38,7 +40,10 @@ def main() -> int:
         load_quietly()
         os.write(sys.stdout.fileno(), READY)
         run_dir = wait_for_order()
-    return trainer.main(run_dir) if run_dir else 0
+    if run_dir is None:
+        return 0
+    answers = (run_dir / orders.FILE_NAME).exists()
+    return generate.main(run_dir) if answers else trainer.main(run_dir)
 
 
 def load_quietly() -> None:
@@ -53,6 +58,7 @@ def load_quietly() -> None:
         if sys.platform == "linux":
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         preload()
+        cpu_rate.note()
         loaded.set()
 
     loader = threading.Thread(target=load)

@@ -1,13 +1,15 @@
-"""The call of the API that makes the same job: as JSON, and as a line for the shell."""
+"""What the API makes the same job from."""
 
 from __future__ import annotations
 
-import json
-import shlex
 from typing import Any
 
 from training.wizard import fields
 from training.wizard.sheet import Sheet
+
+# Of a draft that begins with a checkpoint: answers that no step asks for.
+RESUMED_JOB = "resume_from_checkpoint.job_id"
+RESUMED_STEP = "resume_from_checkpoint.step"
 
 
 def body(sheet: Sheet) -> dict[str, Any]:
@@ -20,6 +22,8 @@ def body(sheet: Sheet) -> dict[str, Any]:
         **{f"{name}_id": str(row.pk) for name, row in rows.items() if row is not None},
         **{name: settings[name] for name in settings},
     }
+    if resumed := resumed_from(sheet):
+        found["resume_from_checkpoint"] = resumed
     if sheet.draft.metadata:
         found["metadata"] = sheet.draft.metadata
     if sheet.value("start") == fields.NO:
@@ -27,12 +31,9 @@ def body(sheet: Sheet) -> dict[str, Any]:
     return found
 
 
-def curl(sheet: Sheet, address: str, *, with_token: bool) -> str:
-    """Runs as it stands, where a token is needed with one in TRAINYARD_TOKEN."""
-    lines = [
-        f"curl {shlex.quote(f'{address}/api/jobs')}",
-        "-H 'Content-Type: application/json'",
-        *(['-H "Authorization: Bearer $TRAINYARD_TOKEN"'] if with_token else []),
-        f"-d {shlex.quote(json.dumps(body(sheet), indent=2, ensure_ascii=False))}",
-    ]
-    return " \\\n  ".join(lines)
+def resumed_from(sheet: Sheet) -> dict[str, Any] | None:
+    """The checkpoint that the job is to begin with."""
+    answers = sheet.draft.answers
+    if RESUMED_JOB not in answers:
+        return None
+    return {"job_id": answers[RESUMED_JOB], "step": int(answers[RESUMED_STEP])}

@@ -38,6 +38,8 @@ def model_problems(model: BaseModel) -> list[str]:
         return ["It is a GGUF file, which can be served but not trained."]
     if not model.trainable:
         return ["It is marked as not trainable."]
+    if model.status == BaseModel.Status.BROKEN:
+        return [model.why_broken]
     return []
 
 
@@ -84,7 +86,7 @@ def style_choice(
     """Whether this way of training goes with model and data; what else is set is not looked at."""
     experiment = preflight.Experiment(
         model=checking.model_facts(model),
-        dataset=checking.dataset_facts(dataset),
+        dataset=checking.dataset_facts(dataset, columns),
         columns=columns,
         recipe=checking.recipe_facts(recipe),
         train=preflight.TrainSpec(use_peft=recipe.defaults.get("train", {}).get("use_peft", False)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -16,7 +17,8 @@ from training.api.recipes import RecipeSerializer
 from training.api.serializers import JobCreateSerializer
 from training.models import Draft, Job, Recipe
 from training.wizard import call, changes, fields
-from training.wizard.catalogue import ASKED, LABELS
+from training.wizard.call import RESUMED_JOB, RESUMED_STEP
+from training.wizard.catalogue import ASKED, LABELS, label
 from training.wizard.sheet import Sheet
 from training.wizard.steps import NAMES, after
 
@@ -25,6 +27,36 @@ LONGEST_ANSWER = 2000
 
 class Gone(Exception):
     """What was asked for is not there any more; the message says what."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a page knows: the draft's version, and which page it is itself."""
+
+    version: int
+    tab: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An answer that says something else here than where it was changed last."""
+
+    path: str
+    here: str
+    there: str
+
+    @property
+    def label(self) -> str:
+        return label(self.path)
+
+
+class ChangedElsewhere(Exception):
+    """Another page has changed what this one is about to overwrite. Nothing was written."""
+
+    def __init__(self, draft: Draft, differences: list[Difference]) -> None:
+        super().__init__("It was changed on another page.")
+        self.draft = draft
+        self.differences = differences
 
 
 class _MadeMeanwhile(Exception):
@@ -49,8 +81,9 @@ def begin(
     return draft
 
 
-def answers_of(job: Job) -> dict[str, str]:
-    """What somebody would have said who wanted the same job again."""
+def answers_of(job: Job, step: int | None = None) -> dict[str, str]:
+    """What somebody would have said who wanted the same job again, or to go on from one of its
+    checkpoints."""
     experiment = job.experiment
     answers = {
         "base_model_id": str(experiment.base_model_id),
@@ -59,6 +92,9 @@ def answers_of(job: Job) -> dict[str, str]:
         "export": fields.shown(experiment.export),
         "name": f"{job.name[:190]} (copy)",
     }
+    if step is not None:
+        answers |= {RESUMED_JOB: str(job.pk), RESUMED_STEP: str(step)}
+        answers["name"] = f"{job.name[:170]}, from step {step}"
     sections = {
         "train": experiment.train,
         "lora": experiment.lora,
@@ -99,8 +135,9 @@ def projects_of(user: Any) -> list[Project]:
 # --- Answering -----------------------------------------------------------------------------------
 
 
-def answer(draft: Draft, said: dict[str, str], user: Any) -> Sheet:
-    """Write down what was said, whether or not it can be, and what it changes elsewhere."""
+def answer(draft: Draft, said: dict[str, str], user: Any, seen: Seen | None = None) -> Sheet:
+    """Write down what was said, whether or not it can be, and what it changes elsewhere. Raises
+    ChangedElsewhere where the page that says it has not ``seen`` what it would overwrite."""
     said = {path: _clean(text) for path, text in said.items() if path in ASKED or path in LABELS}
     before = Sheet(draft, user)
     if project_id := said.pop("project_id", ""):
@@ -108,12 +145,21 @@ def answer(draft: Draft, said: dict[str, str], user: Any) -> Sheet:
     defaults = before.defaults
     with transaction.atomic():
         row = Draft.objects.select_for_update().get(pk=draft.pk)
+        if seen is not None and seen.version != row.version and seen.tab != row.tab:
+            before = Sheet(row, user)
+            defaults = before.defaults
+            if differences := _differences(before, said):
+                raise ChangedElsewhere(row, differences)
+        was = dict(row.answers)
         for path, text in said.items():
             if text and text != defaults.get(path):
                 row.answers[path] = text
             else:
                 row.answers.pop(path, None)
-        row.save(update_fields=["answers", "updated_at"])
+        if row.answers != was:
+            row.version += 1
+            row.tab = seen.tab[:32] if seen else ""
+        row.save(update_fields=["answers", "version", "tab", "updated_at"])
     row.project = draft.project
     now = Sheet(row, user)
     written = ["notes", "title", "project"]
@@ -126,6 +172,14 @@ def answer(draft: Draft, said: dict[str, str], user: Any) -> Sheet:
     row.title = (row.answers.get("name") or now.title)[:300]
     row.save(update_fields=written)
     return now
+
+
+def _differences(now: Sheet, said: dict[str, str]) -> list[Difference]:
+    return [
+        Difference(path, text, now.value(path))
+        for path, text in said.items()
+        if text != now.value(path)
+    ]
 
 
 def _clean(text: str) -> str:
@@ -146,6 +200,17 @@ def _move(draft: Draft, project_id: str, user: Any) -> None:
     if found is None:
         raise PermissionDenied
     draft.project = found
+
+
+def begin_anew(draft: Draft) -> None:
+    """With the base model instead of a checkpoint."""
+    with transaction.atomic():
+        row = Draft.objects.select_for_update().get(pk=draft.pk)
+        for path in (RESUMED_JOB, RESUMED_STEP):
+            row.answers.pop(path, None)
+        row.version += 1
+        row.tab = ""
+        row.save(update_fields=["answers", "version", "tab", "updated_at"])
 
 
 def go_through(draft: Draft, step: str) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from django.db.models import Prefetch
 from django.http import HttpRequest
 
 from registry import selector
-from training.models import Device, Draft, Partition, Recipe, Worker
+from training import api_call
+from training.models import Device, Draft, Job, Partition, Recipe, Worker
 from training.preflight.hardware import same_card
 from training.trainer.spec import METHODS
-from training.wizard import call, catalogue, choices, drafts, expiry, fields, picture
+from training.wizard import call, catalogue, choices, drafts, expiry, fields, picture, probes
 from training.wizard.catalogue import Words
 from training.wizard.sheet import Sheet
 from training.wizard.steps import BY_NAME, NAMES
@@ -39,6 +41,7 @@ def context(
         "notes": labelled(sheet.draft.notes),
         "problems": sheet.problems.get(step, []) if complain else [],
         "kept_days": expiry.KEPT.days,
+        "tab": uuid4().hex,
     }
     if BY_NAME[step].live or step in ("preflight", "review"):
         shown |= estimate(sheet)
@@ -71,7 +74,7 @@ def saved(
     if BY_NAME[step].live:
         shown |= estimate(sheet)
     if step == "review":
-        shown["curl"] = curl(request, sheet)
+        shown["curl"] = api_call.curl(request, call.body(sheet))
     if step == "data" and _differs("dataset_id", sheet, before):
         shown |= {"other_columns": True, **column_choices(sheet)}
         shown["errors"], shown["stale"] = [], []  # they were those of the other dataset
@@ -91,7 +94,7 @@ def estimate(sheet: Sheet) -> dict[str, Any]:
     report, experiment = sheet.report, sheet.experiment
     return {
         "report": report,
-        "picture": picture.of(report),
+        "picture": picture.of(report.as_dict() if report else None),
         "steps_of_run": experiment.steps if experiment else None,
         "micro_batch": experiment.micro_batch_size if experiment else None,
     }
@@ -132,8 +135,10 @@ def _data(request: HttpRequest, sheet: Sheet, refused: dict[str, str]) -> dict[s
 
 def column_choices(sheet: Sheet) -> dict[str, Any]:
     chosen = sheet.dataset
+    differs = chosen is not None and bool(sheet.columns) and sheet.columns != chosen.columns
     return {
         "columns": columns(sheet),
+        "columns_differ": differs,
         "unfold": bool(sheet.columns) or not (chosen and chosen.statistics.get("row_format")),
     }
 
@@ -231,7 +236,11 @@ def _partition(partition: Partition, sheet: Sheet) -> dict[str, Any]:
 
 def _preflight(request: HttpRequest, sheet: Sheet, refused: dict[str, str]) -> dict[str, Any]:
     report = sheet.report
+    probe = probes.shown(sheet)
+    measured = probes.report_of(probe)
     return {
+        "probe": probe,
+        **({"report": measured, "picture": picture.of(measured)} if measured else {}),
         "blocking": sheet.problems.get("preflight", []),
         "earlier": [
             {"step": BY_NAME[name], "problems": problems}
@@ -239,7 +248,7 @@ def _preflight(request: HttpRequest, sheet: Sheet, refused: dict[str, str]) -> d
             if name != "preflight"
         ],
         "fixes": [fix.as_dict() for fix in report.fixes] if report else [],
-        "range": report.total_time_range_s if report else None,
+        "range": (measured or (report.as_dict() if report else {})).get("total_time_range_s"),
     }
 
 
@@ -265,16 +274,20 @@ def _review(request: HttpRequest, sheet: Sheet, refused: dict[str, str]) -> dict
             {"step": "data", "label": "Dataset", "value": sheet.dataset},
             {"step": "style", "label": "Training style", "value": sheet.recipe},
         ],
+        "resumed": _resumed(sheet),
         "sections": [_section(sheet, name) for name in ("data", "settings", "resources")],
-        "curl": curl(request, sheet),
+        "curl": api_call.curl(request, call.body(sheet)),
         "kept": sheet.draft.title,
     }
 
 
-def curl(request: HttpRequest, sheet: Sheet) -> str:
-    is_local = getattr(request, "local_owner", None) is not None
-    address = f"{request.scheme}://{request.get_host()}"
-    return call.curl(sheet, address, with_token=not is_local)
+def _resumed(sheet: Sheet) -> dict[str, Any] | None:
+    """The checkpoint that the job begins with, and its job where that is still there."""
+    found = call.resumed_from(sheet)
+    if found is None:
+        return None
+    job = Job.objects.visible_to(sheet.user).filter(pk=found["job_id"]).first()
+    return {"step": found["step"], "job": job}
 
 
 def _section(sheet: Sheet, step: str) -> dict[str, Any]:

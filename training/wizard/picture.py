@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from training import preflight
+from typing import Any
 
 MIB_PER_GIB = 1024
 
@@ -54,21 +54,19 @@ _PARTS = (
 )
 
 
-def of(report: preflight.Report | None) -> Picture | None:
-    """None where there is no estimate.
+def of(report: Mapping[str, Any] | None) -> Picture | None:
+    """Of a report as the API shows it; None where there is no estimate.
 
     The parts are not at their largest at the same moment; they are drawn smaller in proportion, so
     that the bar is as long as the peak.
     """
-    if report is None or report.vram_breakdown is None:
+    if report is None or not report["vram_breakdown"]:
         return None
-    sizes = report.vram_breakdown.as_dict()
-    needed = report.estimated_vram_mb / MIB_PER_GIB
-    card = (
-        None
-        if report.headroom_mb is None
-        else (report.estimated_vram_mb + report.headroom_mb) / MIB_PER_GIB
+    sizes, needs_mb, headroom_mb = (
+        report[name] for name in ("vram_breakdown", "estimated_vram_mb", "headroom_mb")
     )
+    needed = needs_mb / MIB_PER_GIB
+    card = None if headroom_mb is None else (needs_mb + headroom_mb) / MIB_PER_GIB
     whole = max(needed, card or 0) or 1
     drawn = {key: sizes[name] for name, key, _ in _PARTS}
     scale = _shrunk(drawn, needed)

@@ -130,7 +130,9 @@ class Sheet:
     @cached_property
     def defaults(self) -> dict[str, str]:
         """What holds where nothing is said, by dotted name, as one would type it."""
-        always = {"name": self.title[:200], "start": fields.YES}
+        found = self.dataset.columns if self.dataset else {}
+        columns = {f"columns.{name}": column for name, column in found.items()}
+        always = {"name": self.title[:200], "start": fields.YES, **columns}
         rows = self._rows
         if rows is None:
             return always
@@ -178,6 +180,8 @@ class Sheet:
             for name in ("train", "lora", "columns", "eval")
         }
         resources = {**suggested.get("resources", {}), **said.get("resources", {})}
+        if sections["columns"]:
+            sections["columns"] = self.columns
         sections["resources"] = {**resources, "gpus": self._machines["gpus"]}
         found = {name: values for name, values in sections.items() if values}
         return {**found, "export": said["export"]} if said.get("export") else found
@@ -221,7 +225,7 @@ class Sheet:
         }
         return preflight.Experiment(
             model=checking.model_facts(self.plan["base_model"]),
-            dataset=checking.dataset_facts(self.plan["dataset"]),
+            dataset=checking.dataset_facts(self.plan["dataset"], self.plan["columns"]),
             recipe=checking.recipe_facts(self.plan["recipe"]),
             train=preflight.TrainSpec(**train),
             resources=preflight.Resources(gpus=self.plan["resources"]["gpus"]),
@@ -263,7 +267,9 @@ class Sheet:
 
     @property
     def columns(self) -> dict[str, str]:
-        return dict(self._read[0].get("columns", {}))
+        """Those that were said over those that the doctor found."""
+        found = self.dataset.columns if self.dataset else {}
+        return {**found, **self._read[0].get("columns", {})}
 
     @property
     def title(self) -> str:

@@ -19,7 +19,7 @@ from api.pages import render_page
 from registry.models import BaseModel, Dataset
 from training import services
 from training.models import Draft, Job, Recipe
-from training.wizard import drafts, pages
+from training.wizard import drafts, pages, probes
 from training.wizard.sheet import Sheet
 from training.wizard.steps import BY_NAME, NAMES
 
@@ -37,7 +37,9 @@ def new(request: HttpRequest) -> HttpResponse:
         job = _row(Job.objects.visible_to(user).select_related("experiment"), asked["clone"])
         own = next((one for one in projects if one.pk == job.project_id), projects[0])
         metadata = {"origin": "clone", "job_id": str(job.pk)}
-        draft = drafts.begin(user, answers=drafts.answers_of(job), metadata=metadata, project=own)
+        step = _checkpoint_step(job, asked["step"]) if "step" in asked else None
+        answers = drafts.answers_of(job, step)
+        draft = drafts.begin(user, answers=answers, metadata=metadata, project=own)
         drafts.settle(draft, user)
         return redirect("draft", draft.pk)
     answers, metadata = {}, {"origin": "wizard"}
@@ -60,6 +62,12 @@ def _row(rows: Any, pk: str) -> Any:
         return get_object_or_404(rows, pk=UUID(pk))
     except ValueError as error:
         raise Http404 from error
+
+
+def _checkpoint_step(job: Job, step: str) -> int:
+    if not step.isascii() or not step.isdigit() or len(step) > 9:
+        raise Http404
+    return int(get_object_or_404(job.checkpoints, step=int(step)).step)
 
 
 def _recipe(user: Any, wanted: str) -> Recipe:
@@ -97,7 +105,10 @@ def step(request: HttpRequest, pk: UUID, step: str) -> HttpResponse:
     sheet = Sheet(draft, request.user)
     if not sheet.is_reachable(step):
         return redirect("draft-step", pk, sheet.first_open)
-    return _page(request, sheet, step)
+    response = _page(request, sheet, step)
+    if request.htmx and step == "preflight" and not probes.is_under_way(sheet):  # type: ignore[attr-defined]
+        response["HX-Refresh"] = "true"  # it was asked how far the probe is: now the page has it
+    return response
 
 
 def _answered(request: HttpRequest, draft: Draft, step: str) -> HttpResponse:
@@ -106,11 +117,11 @@ def _answered(request: HttpRequest, draft: Draft, step: str) -> HttpResponse:
     for name in request.POST.getlist("ticked"):  # boxes of which several may be ticked
         said[name] = ",".join(request.POST.getlist(f"{name}[]"))
     asks = BY_NAME[step].asks
-    sheet = drafts.answer(
-        draft,
-        {path: text for path, text in said.items() if asks and path.startswith(asks)},
-        request.user,
-    )
+    answers = {path: text for path, text in said.items() if asks and path.startswith(asks)}
+    try:
+        sheet = drafts.answer(draft, answers, request.user, _seen(said))
+    except drafts.ChangedElsewhere as error:
+        return _told(request, error, answers, step)
     if request.htmx:  # type: ignore[attr-defined]
         context = pages.saved(request, sheet, step, said, before=draft)
         return render_page(request, "wizard/step.html", context, part="saved")
@@ -119,6 +130,35 @@ def _answered(request: HttpRequest, draft: Draft, step: str) -> HttpResponse:
     if step in sheet.problems or not sheet.is_reachable(step):
         return _page(request, sheet, step, status=422)
     return redirect("draft-step", draft.pk, drafts.go_through(sheet.draft, step))
+
+
+def _seen(said: dict[str, str]) -> drafts.Seen | None:
+    """What the page knew that says this; None for one that does not tell."""
+    version = said.get("version", "")
+    if not version.isascii() or not version.isdigit() or len(version) > 9:
+        return None
+    return drafts.Seen(int(version), said.get("tab", ""))
+
+
+def _told(
+    request: HttpRequest, error: drafts.ChangedElsewhere, said: dict[str, str], step: str
+) -> HttpResponse:
+    """This page is older than the draft: it says so, and keeps what was typed into it (409)."""
+    draft = error.draft
+    draft.answers = {**draft.answers, **{path: text for path, text in said.items() if text}}
+    sheet = Sheet(draft, request.user)
+    context = {"draft": draft, "step": BY_NAME[step], "differences": error.differences}
+    if request.htmx:  # type: ignore[attr-defined]
+        return render_page(request, "wizard/step.html", context, part="elsewhere", status=409)
+    return _page(request, sheet, step, status=409, also=context)
+
+
+@login_required
+@require_POST
+def begin_anew(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """With the base model instead of the checkpoint."""
+    drafts.begin_anew(_open_or_404(request, pk))
+    return redirect("draft-step", pk, "review")
 
 
 @login_required
@@ -156,7 +196,15 @@ def create(request: HttpRequest, pk: UUID) -> HttpResponse:
     said = {name: values[-1] for name, values in request.POST.lists()}
     asks = BY_NAME["review"].asks
     answers = {path: text for path, text in said.items() if path in asks}
-    sheet = drafts.answer(draft, answers, request.user)
+    try:
+        sheet = drafts.answer(draft, answers, request.user, _seen(said))
+    except drafts.ChangedElsewhere as error:
+        return _told(request, error, answers, "review")
+    seen = _seen(said)
+    if seen and seen.version != draft.version and seen.tab != draft.tab:
+        # What one has looked over is not what would be made.
+        messages.error(request, "It was changed on another page. Look it over once more.")
+        return _page(request, sheet, "review", status=409)
     if not may_change(request.user, sheet.draft.project_id):
         raise PermissionDenied
     wrong = next((name for name in NAMES if name in sheet.problems), None)
@@ -205,6 +253,8 @@ def _page(
     *,
     status: int = 200,
     refused: dict[str, str] | None = None,
+    also: dict[str, Any] | None = None,
 ) -> HttpResponse:
     context = pages.context(request, sheet, step, complain=status == 422, refused=refused or {})
+    context |= also or {}
     return render_page(request, f"wizard/{step}.html", context, part="rows", status=status)

@@ -43,6 +43,10 @@ class ProjectField(VisibleProjectField):
         return project
 
 
+# Columns of a project that only staff sets.
+QUOTAS = ("max_gpus", "max_gpu_hours", "max_storage_gb")
+
+
 class QuotaSerializer(serializers.Serializer[Project]):
     """What a project may use; null is no limit."""
 
@@ -51,6 +55,9 @@ class QuotaSerializer(serializers.Serializer[Project]):
     )
     gpu_hours = serializers.IntegerField(
         source="max_gpu_hours", min_value=0, max_value=LARGEST, allow_null=True, required=False
+    )
+    storage_gb = serializers.IntegerField(
+        source="max_storage_gb", min_value=0, max_value=LARGEST, allow_null=True, required=False
     )
 
 
@@ -63,7 +70,7 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Who owns a project may send its quota back as it is, but only staff sets another."""
-        quota = {name: attrs[name] for name in ("max_gpus", "max_gpu_hours") if name in attrs}
+        quota = {name: attrs[name] for name in QUOTAS if name in attrs}
         now = self.instance or Project()
         is_new = any(value != getattr(now, name) for name, value in quota.items())
         if is_new and not self.context["request"].user.is_staff:
@@ -74,6 +81,7 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
 class UsageSerializer(serializers.Serializer[Any]):
     gpus = serializers.IntegerField(help_text="Held by its jobs now.")
     gpu_hours = serializers.FloatField(help_text="Of all its jobs until now.")
+    storage_bytes = serializers.IntegerField(help_text="Of its files below TRAINYARD_HOME.")
 
 
 class ProjectDetailSerializer(ProjectSerializer):

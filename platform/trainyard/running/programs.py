@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
+from registry.hub.dispatch import QUEUE as TRANSFERS
 from training.cards import cards
 
 # A job that waits for its checkpoint to be written is given this much more than it asked for.
 WORKER_STOP_MARGIN_SECONDS = 10
 WEB_STOP_SECONDS = 5
+# What it is at goes back into the queue at once; files that are being checked may take longer.
+TRANSFERS_STOP_SECONDS = 15
 # Scheduling and reconciling go on while every device trains.
 CHILDREN_FOR_SHORT_TASKS = 2
 
@@ -34,7 +37,7 @@ class Program:
 def all_programs() -> list[Program]:
     """In the order of their start; they are stopped the other way round."""
     broker = [] if os.environ.get("REDIS_URL") else [valkey()]
-    return [*broker, web(), worker()]
+    return [*broker, web(), worker(), transfers()]
 
 
 def valkey() -> Program:
@@ -96,4 +99,27 @@ def worker() -> Program:
             "--without-mingle",
         ],
         stop_seconds=settings.TRAINYARD_STOP_SECONDS + WORKER_STOP_MARGIN_SECONDS,
+    )
+
+
+def transfers() -> Program:
+    """A worker of its own for what waits for the network (docs/decisions/transfers.md).
+
+    Threads, because they wait: a few of them in one process cost less than processes, and share one
+    bandwidth. It has no trainers, and no clock.
+    """
+    return Program(
+        "transfers",
+        [
+            *(sys.executable, "-m", "celery", "--quiet", "--app", "trainyard"),
+            "worker",
+            *("--pool", "threads"),
+            *("--concurrency", str(settings.TRAINYARD_PARALLEL_TRANSFERS)),
+            *("--hostname", f"{settings.TRAINYARD_WORKER}-transfers@%h"),
+            *("--queues", TRANSFERS),
+            *("--loglevel", "INFO"),
+            "--without-gossip",
+            "--without-mingle",
+        ],
+        stop_seconds=TRANSFERS_STOP_SECONDS,
     )

@@ -112,6 +112,16 @@ def number(value: Any) -> str:
 
 
 @register.filter
+def percent(share: float | None) -> str:
+    """0.0312 is "3.1 %"; what is not nothing is never shown as nothing."""
+    if share is None:
+        return DASH
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+@register.filter
 def setting(value: Any) -> str:
     """A value of a configuration as it would be written in the API."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -187,6 +187,6 @@ def test_the_families_that_lie_flat_are_those_that_the_trainer_finds(family: str
     config = AutoConfig.for_model(family, **SMALL)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
-    flat = LossHead(model).longest_flat > 0
+    flat = LossHead(model).ways.longest_flat > 0
     assert flat is lies_flat(make_experiment(model={"config": config.to_dict()}))
     assert flat is (family not in NOT_FLAT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,6 +42,12 @@ def test_runs_that_all_say_the_same_are_believed_more_the_more_they_are() -> Non
     assert 1 < few.value < many.value < 1.2
     assert many.value == pytest.approx(1.2, rel=0.005)
     assert (few.runs, many.runs) == (3, 100)
+
+
+def test_what_differs_by_chance_is_left_alone() -> None:
+    told = runs(HERE, 0.9, 1.0, 1.15, 0.95, 1.04).of_kind(HERE).memory
+    assert told.value == 1.0
+    assert told.percent == pytest.approx(5.3, abs=0.1)  # of 0.95, the median one
 
 
 def test_two_runs_are_no_rule() -> None:
@@ -161,19 +166,15 @@ def test_whatever_runs_say_no_factor_leaves_its_bounds(found: tuple[Run, ...], k
         assert factor.percent is None or factor.percent >= 0
 
 
-@given(some_runs, kinds, st.floats(min_value=1, max_value=100))
-def test_who_has_measured_more_is_never_told_less(
-    found: tuple[Run, ...], kind: Kind, more: float
+@given(some_runs, kinds)
+def test_where_all_have_measured_more_nobody_is_told_less(
+    found: tuple[Run, ...], kind: Kind
 ) -> None:
-    higher = tuple(
-        Run(run.kind, *(None if ratio is None else ratio * more for ratio in run[1:]))
-        for run in found
+    """Of two sets of runs it need not hold: a factor may help one and not the other."""
+    more, less = (
+        tuple(Run(run.kind, *(ratio and side(ratio, 1.0) for ratio in run[1:])) for run in found)
+        for side in (max, min)
     )
-    before, after = (Corrections(these).of_kind(kind) for these in (found, higher))
-    assert after.time.value >= before.time.value or not _same_runs(before, after)
-    assert after.memory.value >= before.memory.value or not _same_runs(before, after)
-
-
-def _same_runs(before: Any, after: Any) -> bool:
-    """A ratio that has become infinite counts no more."""
-    return bool(before.memory.runs == after.memory.runs and before.time.runs == after.time.runs)
+    above, below = (Corrections(these).of_kind(kind) for these in (more, less))
+    assert above.memory.value >= 1 >= below.memory.value
+    assert above.time.value >= 1 >= below.time.value

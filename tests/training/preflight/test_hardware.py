@@ -47,6 +47,13 @@ def test_no_gpus_mean_the_cpu_and_the_memory_of_the_host() -> None:
     assert card.fp32_tflops == 2 * card_for(Resources(gpus=0)).fp32_tflops
 
 
+def test_a_cpu_is_as_fast_as_its_worker_has_measured() -> None:
+    told = card_for(Resources(gpus=0, cpu_threads=2, cpu_gflops=300.0))
+    assert told.fp32_tflops * told.achieved_share == pytest.approx(0.3)
+    nonsense = card_for(Resources(gpus=0, cpu_threads=2, cpu_gflops=0.0))
+    assert nonsense == card_for(Resources(gpus=0, cpu_threads=2))
+
+
 def test_reported_memory_wins_over_the_catalogue() -> None:
     cards = (CardFacts(gpu_type="t4", memory_mb=15_000), CardFacts(gpu_type="t4", memory_mb=14_500))
     assert card_for(Resources(gpu_type="t4", cards=cards)).memory_bytes == 14_500 * MIB

@@ -47,6 +47,22 @@ def test_deepspeed_keeps_float32_of_what_is_trained_and_two_buckets() -> None:
     assert found.optimizer_bytes == 12 * ADAPTER + DEEPSPEED_BUCKETS + 4 * ADAPTER
 
 
+def test_our_adapters_read_their_input_once_and_add_in_place() -> None:
+    """Others cast, scale and add beside the layer; so do we in 16 bits, as adapters are float32."""
+    lora = {"target_modules": ("down_proj",)}
+    plain = {"train": {"dtype": "float32"}, "lora": lora}
+
+    def moved(**parts: Any) -> float:
+        asked = make_experiment(**parts)
+        return layer_bytes_per_token(asked, llama(), numerics_of(asked)) / PUBLISHED.traffic
+
+    peft = moved(**plain, stack={"adapts_in_place": False})
+    saved = 4 * (3 * 11008 + 7 * 4096) - 4 * (11008 + 2 * 4096)
+    assert peft - moved(**plain) == pytest.approx(saved)
+    for parts in ({"lora": lora}, {**plain, "resources": {"mixed_precision": "bf16"}}):
+        assert moved(**parts) == moved(**parts, stack={"adapts_in_place": False})
+
+
 def test_before_torch_2_gradients_stayed_from_step_to_step() -> None:
     alone = {"grad_accum": 1, "global_batch_size": 4}
     now = memory(recipe=FULL, train=alone)

@@ -122,6 +122,11 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         {"model": GPTQ, "resources": {"libraries": frozenset({"gptqmodel"})}},
     ),
     (
+        "Model 'Llama-2-7B-GPTQ' is quantized by gptq, which needs gptqmodel and optimum, not "
+        "installed here. Install it, or choose the model in bfloat16.",
+        {"model": GPTQ, "resources": {"libraries": frozenset()}},
+    ),
+    (
         "Model 'Llama-2-7B-GPTQ' is quantized by hqq. Adapters are trained on models quantized by "
         "bitsandbytes, gptq, awq.",
         {"model": GPTQ | {"quantization": "hqq"}},

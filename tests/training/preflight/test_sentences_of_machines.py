@@ -102,11 +102,21 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         {"resources": {"disk_free_mb": 100}},
     ),
     (
-        "Not enough host memory: 8 processes need 112.4 GB, as with zero3 each loads the whole "
-        "model first; the machines here have 64.0 GB. Use ddp, which loads straight to the cards, "
+        "Not enough host memory: 8 processes need 24.6 GB, as with zero3 the first has the whole "
+        "model before and after training; the machines here have 16.0 GB. Use ddp, which loads "
+        "straight to the cards.",
+        {
+            "resources": {"gpus": 8, "strategy": "zero3", "host_memory_gb": 16.0},
+            "train": {"grad_accum": 1},
+        },
+    ),
+    (
+        "Not enough host memory: 8 processes need 44.7 GB, as with zero3 each loads the whole "
+        "model first; the machines here have 16.0 GB. Use ddp, which loads straight to the cards, "
         "or fewer gpus.",
         {
-            "resources": {"gpus": 8, "strategy": "zero3", "host_memory_gb": 64.0},
+            "recipe": {"method": "qlora"},
+            "resources": {"gpus": 8, "strategy": "zero3", "host_memory_gb": 16.0},
             "train": {"grad_accum": 1},
         },
     ),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
+from pyarrow import feather, parquet
 
-from tests.training.trainer import tiny
+from tests.training.trainer import runs, tiny
+from training.trainer import events
 from training.trainer.data import files as files_module
 from training.trainer.data.files import RowFiles, read_records
 from training.trainer.data.read import Source, read_sources
@@ -47,12 +50,34 @@ def as_parquet(path: Path, rows: list[Row]) -> Path:
     return path
 
 
+def as_tsv(path: Path, rows: list[Row]) -> Path:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, rows[0].keys(), delimiter="\t")
+        table.writeheader()
+        table.writerows(rows)
+    return path
+
+
+def as_arrow(path: Path, rows: list[Row]) -> Path:
+    feather.write_feather(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def as_gzip(path: Path, rows: list[Row]) -> Path:
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    return path
+
+
 WRITERS = {
     "jsonl": tiny.write_rows,
     "ndjson": tiny.write_rows,
     "json": as_json,
     "csv": as_csv,
     "parquet": as_parquet,
+    "tsv": as_tsv,
+    "arrow": as_arrow,
+    "feather": as_arrow,
+    "jsonl.gz": as_gzip,
 }
 
 
@@ -95,7 +120,7 @@ def test_json_may_be_objects_on_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("r.txt", b"x", "r.txt: rows are read from .jsonl, .ndjson, .json, .csv, .parquet files"),
+        ("r.exe", b"x", "r.exe: rows are read from .jsonl, .ndjson, .json, .csv, .tsv"),
         ("r.json", b"", "r.json: an array of objects is expected"),
         ("r.json", b"3", "r.json: an array of objects is expected"),
         ("r.json", b'[{"text": "x"}', "r.json, row 2: not JSON (',' is expected, not '')"),
@@ -221,6 +246,7 @@ def test_parquet_leaves_out_the_fields_that_a_message_has_not(tmp_path: Path) ->
     assert source.fields == rows[0]
 
 
+TABLES = ("csv", "tsv")
 KINDS: dict[str, Row] = {
     "prompt_completion": {"prompt": "x", "completion": "y"},
     "conversation": {"prompt": MESSAGES[:1], "completion": MESSAGES[1:]},
@@ -236,11 +262,11 @@ KINDS: dict[str, Row] = {
 @pytest.mark.parametrize(
     ("kind", "suffix"),
     # In a table a list of messages cannot be told from text, but in the column messages.
-    [(k, s) for k in KINDS for s in WRITERS if (k, s) != ("conversation", "csv")],
+    [(k, s) for k in KINDS for s in WRITERS if k != "conversation" or s not in TABLES],
 )
 def test_the_kind_of_a_row_is_recognized(tmp_path: Path, kind: str, suffix: str) -> None:
     row = KINDS[kind]
-    if suffix == "csv":
+    if suffix in TABLES:
         row = {k: json.dumps(v) if k == "messages" else v for k, v in row.items()}
     (source,) = read(WRITERS[suffix](tmp_path / f"r.{suffix}", [row]))
     assert (source.kind, source.fields) == (kind, KINDS[kind])
@@ -251,7 +277,40 @@ def test_it_is_told_how_far_the_reading_is(tmp_path: Path) -> None:
     paths = [WRITERS[suffix](tmp_path / f"r.{suffix}", rows) for suffix in WRITERS]
     told: list[tuple[int, int]] = []
     files = RowFiles(tuple(map(str, paths)), progress=lambda *seen: told.append(seen))
-    assert len(list(read_sources(files))) == 10_000
-    assert [rows for rows, _ in told] == list(range(500, 10_001, 500))
+    total = 2000 * len(WRITERS)
+    assert len(list(read_sources(files))) == total
+    assert [rows for rows, _ in told] == list(range(500, total + 1, 500))
     assert [read_bytes for _, read_bytes in told] == sorted(read_bytes for _, read_bytes in told)
     assert told[-1][1] == files.size_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("r.jsonl.gz", b"x", "r.jsonl.gz: cannot be unpacked (Not a gzipped file"),
+        ("r.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "r.jsonl.gz: cannot be unpacked (Comp"),
+        ("r.parquet.gz", b"x", "r.parquet.gz: rows are read from"),
+        ("r.arrow", b"ARROW1", "r.arrow, after row 0: not Arrow"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_named(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert complaint(tmp_path / name).startswith(says)
+
+
+@pytest.mark.slow
+def test_a_run_trains_on_files_of_all_kinds(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    sums = tiny.sums()
+    names = ("jsonl.gz", "arrow", "tsv", "parquet")
+    paths = [WRITERS[end](tmp_path / f"{n}.{end}", sums[n::4]) for n, end in enumerate(names)]
+    held_out = as_csv(tmp_path / "validation.csv", sums[:8])
+    run_dir = make_run(
+        "kinds",
+        dataset={"train": [str(path) for path in paths], "validation": [str(held_out)]},
+        train={"max_steps": 2},
+    )
+    assert runs.finish(run_dir) == 0, (run_dir / "log.txt").read_text()
+    [data] = [line for line in runs.said(run_dir) if line["event"] == events.DATA]
+    assert (data["train_rows"], data["eval_rows"]) == (100, 8)

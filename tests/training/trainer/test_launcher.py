@@ -121,10 +121,10 @@ def test_a_stop_before_the_first_step_ends_all_at_once(make_run: Callable[..., P
         runs.wait_until(lambda: len(ranks_of(process)) == 2, process)
         ranks = ranks_of(process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 3
+        assert process.wait(20) == 3
         assert not any(is_running(rank) for rank in ranks)
     assert Result.read(run_dir) == Result(outcome=STOPPED)
-    assert runs.said(run_dir) == []
+    assert runs.last_step(run_dir) == 0  # a quick rank may have said what its data is
 
 
 def test_a_failure_of_the_ranks_is_told_as_that_of_one(

@@ -63,7 +63,7 @@ def test_the_loss_is_that_of_transformers(
     torch.manual_seed(0)
     net = AutoModelForCausalLM.from_config(config).eval()
     head = LossHead(net)
-    assert (head.sparse, head.longest_flat) == allowed
+    assert (head.ways.sparse, head.ways.longest_flat) == allowed
 
     rows = [random_row(length, seed=length) for length in lengths]
     batch = collate(rows, 0, torch.device("cpu"))

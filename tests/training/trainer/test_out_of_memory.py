@@ -45,13 +45,16 @@ def wide_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and sizes as Linux has them")
-def test_the_run_goes_on_with_half_the_micro_batch(wide_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_run_goes_on_with_half_the_micro_batch(
+    wide_model: Path, tmp_path: Path, ranks: int
+) -> None:
     rows = tiny.write_rows(
         tmp_path / "rows.jsonl", [{"text": chr(97 + i) * (TOKENS - 1)} for i in range(ROWS)]
     )
     settings: dict[str, Any] = {
-        "train": {"max_steps": 2, "global_batch_size": ROWS, "learning_rate": 1e-3},
-        "device": {"num_threads": 1},
+        "train": {"max_steps": 2, "global_batch_size": ROWS * ranks, "learning_rate": 1e-3},
+        "device": {"num_threads": 1, "cpu_ranks": ranks},
     }
     roomy = runs.write_run(tmp_path / "roomy", wide_model, rows, **settings)
     assert runs.finish(roomy) == 0, (roomy / "log.txt").read_text()

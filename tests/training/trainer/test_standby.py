@@ -72,8 +72,9 @@ def test_it_waits_in_nobodys_way_and_trains_as_any_other(
         score = Path(f"/proc/{process.pid}/oom_score_adj")
         assert score.read_text() == "1000\n"  # when memory runs out it is the first to go
         threads = [int(path.name) for path in Path(f"/proc/{process.pid}/task").iterdir()]
-        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0)
-        others = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} - {0}
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == ours
+        others = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} - {ours}
         assert others <= {standby.LOWEST_PRIORITY}
         order(process, run_dir)
         runs.wait_until(lambda: runs.last_step(run_dir) >= 1, process)

@@ -1,18 +1,21 @@
 """``python -m tests.training.trainer.tight RUN_DIR MEGABYTES``: a trainer with so much memory left.
 
-The limit is set before the first step, to what the process holds then and so much more. It stays in
-force when the run begins anew: that process holds the same when it comes to its first step.
+The limit is set before the first step, to what the process holds then and so much more. Of one
+process it stays in force when the run begins anew: that process holds the same when it comes to its
+first step. Several ranks have it until they begin anew.
 """
 
 from __future__ import annotations
 
 import re
 import resource
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from training.trainer import __main__ as trainer
+from training.trainer import launcher
 
 
 def main(run_dir: Path, megabytes: int) -> int:
@@ -27,7 +30,17 @@ def main(run_dir: Path, megabytes: int) -> int:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         fit(*args, **settings)
 
+    def start_tightly(
+        run_dir: Path, rank: int, world_size: int, rendezvous: Path, lock: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.training.trainer.tight", str(run_dir), str(megabytes)],
+            pass_fds=[lock.fileno()],
+            env=launcher.environment_of(rank, world_size, rendezvous),
+        )
+
     loop.fit = fit_tightly
+    launcher._start = start_tightly
     return trainer.main(run_dir)
 
 

@@ -45,7 +45,7 @@ def make_tokenizer(**kwargs: Any) -> Any:
     )
 
 
-def make_model(folder: Path, *, tie: bool = True) -> Path:
+def make_model(folder: Path, *, tie: bool = True, context: int = 128) -> Path:
     """Two layers of width 64, random weights, float32."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -60,7 +60,7 @@ def make_model(folder: Path, *, tie: bool = True) -> Path:
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=128,
+            max_position_embeddings=context,
             initializer_range=0.1,  # frozen under LoRA, so wide enough to be of use
             tie_word_embeddings=tie,
             pad_token_id=tokenizer.pad_token_id,

@@ -7,13 +7,14 @@ import shlex
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
 from django.utils.html import escape
 from rest_framework.test import APIClient
 
 from accounts.models import Membership, Project, User
 from tests import factories as make
 from tests.training.wizard.conftest import Walker
-from training import services
+from training import api_call, services
 from training.models import Draft, Experiment, Job, Recipe, Status
 from training.wizard import call, drafts
 from training.wizard.sheet import Sheet
@@ -48,7 +49,7 @@ def test_the_call_that_is_shown_makes_the_same_job(
     walker.save("review", {"name": 'it\'s "quoted"', "start": "false"})
     page = walker.client.get(walker.at("review")).content.decode()
     sheet = Sheet(walker.draft, ana)
-    shown = call.curl(sheet, "http://testserver", with_token=True)
+    shown = api_call.curl(RequestFactory().get("/"), call.body(sheet))
     assert escape(shown) in page
     address, body = said_by_curl(shown)
     assert address == "http://testserver/api/jobs"

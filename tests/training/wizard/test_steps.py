@@ -188,6 +188,29 @@ def test_columns_of_other_names_are_mapped(walker: Walker, answers: Answers) -> 
     assert not any(path.startswith("columns.") for path in walker.draft.answers)
 
 
+def test_columns_that_the_doctor_found_are_chosen_already(walker: Walker, answers: Answers) -> None:
+    columns = {"prompt": "question", "completion": "answer"}
+    rows = {**ROWS, "columns": ["answer", "question", "score"]}
+    odd = make.make_dataset(name="odd", statistics=rows, columns=columns)
+    walker.walk_to("data", answers)
+    walker.say("data", {"dataset_id": str(odd.pk)})
+    page = walker.see("data")
+    assert [one["value"] for one in page.all("option") if "selected" in one] == [
+        "question",
+        "answer",
+        *[""] * 7,
+    ]
+    [check] = [one for one in page.all("button") if "formaction" in one]
+    assert check["formaction"] == f"/datasets/{odd.pk}/check"
+    walker.walk_to("review", {**answers, "data": {}})
+    assert "question" in walker.see("review").words
+    walker.say("data", {"dataset_id": str(odd.pk), "columns.prompt": "score"})
+    assert Sheet(walker.draft, walker.user).settings["columns"] == {
+        "prompt": "score",
+        "completion": "answer",
+    }
+
+
 def test_styles_that_do_not_suit_are_shown_with_the_reason(
     walker: Walker, answers: Answers
 ) -> None:

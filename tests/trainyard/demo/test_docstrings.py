@@ -27,11 +27,9 @@ def test_there_are_thousands_of_rows_and_none_is_empty(made):
     assert all(row["prompt"].strip() and row["completion"].strip() for row in train + validation)
 
 
-def test_no_module_is_in_both_splits():
+def test_no_module_is_in_both_splits(made):
     modules = docstrings.modules(docstrings.standard_library())
-    train, validation = (
-        {module_of(owner(row), modules) for row in split} for split in docstrings.splits()
-    )
+    train, validation = ({module_of(owner(row), modules) for row in split} for split in made)
     assert train
     assert validation
     assert not train & validation

@@ -19,7 +19,12 @@ import psutil
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, str(ROOT / "manage.py"), "run"]
 # A word of each program's command line.
-PROGRAMS = {"valkey": "valkey-server", "web": "uvicorn", "worker": "celery"}
+PROGRAMS = {
+    "valkey": "valkey-server",
+    "web": "uvicorn",
+    "worker": "--beat",
+    "transfers": "-transfers@",
+}
 
 
 def free_port() -> int:
@@ -28,12 +33,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> float:
+def wait_for(
+    what: str, condition: Callable[[], Any], seconds: float, *, every_s: float = 0.02
+) -> float:
     """Seconds until the condition held. Fails with ``what`` when it does not in time."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, f"{what}: not within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(every_s)
     return time.monotonic() - began
 
 

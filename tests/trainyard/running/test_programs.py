@@ -22,12 +22,21 @@ def option(program: Program, name: str) -> str:
 
 
 def test_the_broker_starts_first_and_stops_last() -> None:
-    assert [program.name for program in programs.all_programs()] == ["valkey", "web", "worker"]
+    assert [program.name for program in programs.all_programs()] == [
+        "valkey",
+        "web",
+        "worker",
+        "transfers",
+    ]
 
 
 def test_no_broker_is_started_where_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://10.0.0.1/0")
-    assert [program.name for program in programs.all_programs()] == ["web", "worker"]
+    assert [program.name for program in programs.all_programs()] == [
+        "web",
+        "worker",
+        "transfers",
+    ]
 
 
 def test_the_broker_is_reached_through_its_socket_alone() -> None:
@@ -51,6 +60,15 @@ def test_a_worker_has_a_child_for_each_device_and_two_for_short_tasks(
 ) -> None:
     monkeypatch.setattr(programs, "cards", lambda: [None] * gpus)
     assert option(programs.worker(), "--concurrency") == str(children)
+
+
+@pytest.mark.usefixtures("names")
+def test_the_worker_for_transfers_takes_nothing_else_and_has_no_clock() -> None:
+    program = programs.transfers()
+    assert option(program, "--queues") == "transfers"
+    assert option(program, "--concurrency") == str(settings.TRAINYARD_PARALLEL_TRANSFERS)
+    assert option(program, "--hostname") == "node-7-transfers@%h"
+    assert "--beat" not in program.command
 
 
 def test_a_worker_gets_the_time_that_a_checkpoint_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,19 @@
-"""Files with rows in them, read one row after the other: JSON lines, JSON, CSV and Parquet.
+"""Files with rows in them, read one row after the other: JSON lines, JSON, tables, Parquet, Arrow
+and plain text. The text ones may be compressed.
 
 Whatever the size of a file, only a small part of it is in memory at any moment.
 """
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
+import itertools
 import json
+import lzma
+import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader, TextIOWrapper
@@ -17,7 +24,9 @@ from training.trainer.failures import BadData
 
 BLOCK = 1 << 20  # characters of a JSON file that are read at once
 LONGEST_JSON = 1 << 26  # characters of one row in a JSON file
+SEPARATORS = ",;\t|"  # of a table; the first that its line of names has
 PARQUET_ROWS_AT_ONCE = 1000
+TEXT_SEEN = 1 << 16  # bytes of a text in which a blank line is looked for
 
 
 @dataclass(frozen=True)
@@ -45,20 +54,57 @@ class Record(NamedTuple):
 
 def read_records(path: Path) -> Iterator[Record]:
     """Raises BadData naming the file and the line or row."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    packing = path.suffix.lower() if path.suffix.lower() in UNPACKERS else ""
+    reader = READERS.get(suffix_of(path))
+    if reader is None or (packing and reader in (_parquet, _arrow)):
         raise BadData(
             f"{path.name}: rows are read from {', '.join(READERS)} files only.",
             advice="Convert the file, or correct the end of its name.",
         )
     try:
-        with open(path, "rb") as file:
-            yield from reader(file, path.name)
+        with open(path, "rb", buffering=TEXT_SEEN) as opened:
+            file: Any = opened
+            if not packing:
+                yield from reader(file, path.name)
+                return
+            with BufferedReader(UNPACKERS[packing](file), BLOCK) as unpacked:
+                for record in reader(unpacked, path.name):
+                    yield record._replace(read_bytes=file.tell())
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise BadData(
+            f"{path.name}: cannot be unpacked ({error}).",
+            advice="Fetch or compress the file again.",
+        ) from error
     except OSError as error:
         raise BadData(
             f"{path.name}: cannot be read ({error.strerror or error}).",
             advice="Check that the dataset's files are still where they were registered.",
         ) from error
+
+
+def suffix_of(path: Path) -> str:
+    """The end of the name that says what stands in the file, without that of its compression."""
+    named = path.with_suffix("") if path.suffix.lower() in UNPACKERS else path
+    return named.suffix.lower()
+
+
+def is_table(path: Path) -> bool:
+    """Whether every cell is text."""
+    return READERS.get(suffix_of(path)) is _csv
+
+
+def _zstandard(file: BufferedReader) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+
+
+UNPACKERS: dict[str, Callable[[BufferedReader], Any]] = {
+    ".gz": lambda file: gzip.GzipFile(fileobj=file),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": _zstandard,
+}
 
 
 def bad_row(where: str, what: str) -> BadData:
@@ -163,11 +209,16 @@ class _Window:
 
 
 def _csv(file: BufferedReader, name: str) -> Iterator[Record]:
-    """A table with commas (RFC 4180) whose first line names its columns; every cell is text."""
+    """A table (RFC 4180) whose first line names its columns; every cell is text. Cells are parted
+    by commas, or by what parts the names where those have no comma."""
     csv.field_size_limit(LONGEST_JSON)
     numbered = enumerate(file, start=1)
     lines = (_decoded(line, f"{name}, line {number}") for number, line in numbered)
-    table = csv.reader(lines, strict=True)
+    header = next(lines, "")
+    separator = next((one for one in SEPARATORS if one in header), ",")
+    if suffix_of(Path(name)) == ".tsv":
+        separator = "\t"
+    table = csv.reader(itertools.chain([header], lines), strict=True, delimiter=separator)
     where = f"{name}, line 1"
     try:
         names = next(table, [])
@@ -208,6 +259,48 @@ def _parquet(file: BufferedReader, name: str) -> Iterator[Record]:
         raise bad_row(f"{name}, after row {number}", f"not Parquet ({error})") from error
 
 
+def _arrow(file: BufferedReader, name: str) -> Iterator[Record]:
+    """Arrow's file and stream formats, and Feather; as Parquet otherwise."""
+    import pyarrow as pa
+
+    size = Path(file.name).stat().st_size
+    number = 0
+    is_file = file.peek(6)[:6] == b"ARROW1"
+    try:
+        with pa.memory_map(file.name) as source:
+            opened = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+            count = opened.num_record_batches if is_file else 0
+            batches = map(opened.get_batch, range(count)) if is_file else opened
+            for batch in batches:
+                for start in range(0, batch.num_rows, PARQUET_ROWS_AT_ONCE):
+                    for fields in batch.slice(start, PARQUET_ROWS_AT_ONCE).to_pylist():
+                        number += 1
+                        plain = {column: _without_nulls(v) for column, v in fields.items()}
+                        yield Record(f"{name}, row {number}", plain, min(source.tell(), size))
+    except pa.ArrowException as error:
+        raise bad_row(f"{name}, after row {number}", f"not Arrow ({error})") from error
+
+
+def _text(file: BufferedReader, name: str) -> Iterator[Record]:
+    """What stands between blank lines is a row; where the beginning of the file has none, each
+    line is one. So the dataset doctor reads it, too."""
+    start = file.peek(TEXT_SEEN)[:TEXT_SEEN]
+    by_line = re.search(rb"\S\r?\n[ \t]*\r?\n", start) is None
+    kept: list[str] = []
+    first = read_bytes = 0
+    for number, line in enumerate(file, start=1):
+        read_bytes += len(line)
+        text = _decoded(line, f"{name}, line {number}")
+        if text.strip():
+            first = first if kept else number
+            kept.append(text)
+        if kept and (by_line or not text.strip()):
+            yield Record(f"{name}, line {first}", {"text": "".join(kept).strip()}, read_bytes)
+            kept = []
+    if kept:
+        yield Record(f"{name}, line {first}", {"text": "".join(kept).strip()}, read_bytes)
+
+
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(v) for name, v in value.items() if v is not None}
@@ -234,5 +327,9 @@ READERS: dict[str, Callable[[BufferedReader, str], Iterator[Record]]] = {
     ".ndjson": _json_lines,
     ".json": _json,
     ".csv": _csv,
+    ".tsv": _csv,
     ".parquet": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
+    ".txt": _text,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from training.trainer.data.files import Record, RowFiles, bad_row, read_records
+from training.trainer.data.files import Record, RowFiles, bad_row, is_table, read_records
 from training.trainer.failures import BadData
 
 ROWS_BETWEEN_NEWS = 500
@@ -33,7 +33,7 @@ def read_sources(files: RowFiles) -> Iterator[Source]:
     for path in map(Path, files.paths):
         first: Source | None = None
         for record in read_records(path):
-            source = _recognized(record, files.columns, is_table=path.suffix.lower() == ".csv")
+            source = _recognized(record, files.columns, of_table=is_table(path))
             first = first or source
             if source.kind != first.kind:
                 raise bad_row(
@@ -47,14 +47,14 @@ def read_sources(files: RowFiles) -> Iterator[Source]:
         read_bytes += path.stat().st_size
 
 
-def _recognized(record: Record, columns: Mapping[str, str], *, is_table: bool) -> Source:
+def _recognized(record: Record, columns: Mapping[str, str], *, of_table: bool) -> Source:
     fields = _renamed(record, columns)
     for name in ("messages", "tools"):
         if isinstance(fields.get(name), str):
             fields[name] = _from_json(fields[name], name, record.where)
     if not isinstance(fields.get("tools") or [], list):
         raise bad_row(record.where, "tools must be a list")
-    if is_table and "label" in fields:
+    if of_table and "label" in fields:
         fields["label"] = _typed(fields["label"])
     return Source(record.where, _kind(fields, record.where), fields)
 

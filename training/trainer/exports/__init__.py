@@ -27,6 +27,7 @@ from training.trainer.exports.failure import ExportFailed
 from training.trainer.failures import DiskFull
 from training.trainer.model import base_of, count_parameters, saved_bytes
 from training.trainer.objectives import Objective
+from training.trainer.own_code import may_run
 from training.trainer.spec import BadSpec, RunSpec
 
 __all__ = ["Facts", "check", "export_all"]
@@ -135,7 +136,10 @@ class _Work:
         import transformers
 
         loader = getattr(transformers, self.objective.auto_class)
-        again = loader.from_pretrained(str(folder), dtype=self._dtype).eval()
+        trusts = may_run(self.spec.base_model, str(folder))
+        again = loader.from_pretrained(
+            str(folder), dtype=self._dtype, trust_remote_code=trusts
+        ).eval()
         return {"": self.probe.compare(asking(again), self._share())}
 
     def _save_plain(self, folder: Path) -> None:

@@ -115,7 +115,7 @@ class TextClassification(Classification[LabelledText]):
 
     def load_processor(self) -> Any:
         """With a token for padding: decoders look for the last token that is none."""
-        tokenizer = load_tokenizer(self.spec.base_model.path)
+        tokenizer = load_tokenizer(self.spec.base_model)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
         return tokenizer
@@ -156,7 +156,7 @@ class ImageClassification(Classification[LabelledImage]):
     mapping = "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING"
 
     def load_processor(self) -> Any:
-        return load_image_processor(self.spec.base_model.path)
+        return load_image_processor(self.spec.base_model)
 
     def load(self, files: RowFiles) -> Examples[LabelledImage]:
         rows = list(labelled.read_images(files))

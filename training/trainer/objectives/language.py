@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Batch:
 
 class Language(Objective[Row, Batch]):
     def load_processor(self) -> Any:
-        return load_tokenizer(self.spec.base_model.path)
+        return load_tokenizer(self.spec.base_model)
 
     def load(self, files: RowFiles) -> Examples[Row]:
         return load_rows(files, self.processor, self.spec)
@@ -109,6 +109,15 @@ def check_tokens(model: nn.Module, rows: Sequence[Row]) -> None:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """What an architecture was found to allow. ``sparse``: to compute the last layer at some
+    positions only; ``longest_flat``: rows of so many tokens without padding, longer ones with."""
+
+    sparse: bool = False
+    longest_flat: float = 0
+
+
 class LossHead(nn.Module):
     """The cross entropy over the tokens that carry loss.
 
@@ -121,20 +130,20 @@ class LossHead(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.longest_flat: float = 0  # tokens; batches with a longer row are padded
+        self.ways = Ways()
         lm = base_of(model)
         was_training = lm.training
         lm.eval()
         with torch.no_grad():
-            self.sparse = _head_stands_alone(lm)
+            self.ways = Ways(sparse=_head_stands_alone(lm))
             if self._rows_stay_apart():
-                self.longest_flat = _window(lm.config)
+                self.ways = replace(self.ways, longest_flat=_window(lm.config))
         lm.train(was_training)
 
     def forward(self, batch: Batch) -> Judged:
         head = base_of(self.model).get_output_embeddings()
         measures = not self.training
-        if self.sparse and _is_plain(head):
+        if self.ways.sparse and _is_plain(head):
             loss, right = cross_entropy(
                 self._hidden(batch), head, batch.targets, count_right=measures
             )
@@ -147,7 +156,7 @@ class LossHead(nn.Module):
     def logits(self, batch: Batch) -> torch.Tensor:
         """Of shape (len(batch.positions), vocabulary), in float32."""
         lm = base_of(self.model)
-        if self.sparse:
+        if self.ways.sparse:
             logits: torch.Tensor = lm.get_output_embeddings()(self._hidden(batch))
         else:
             logits = self._at_positions(lm, batch, "logits")
@@ -160,7 +169,7 @@ class LossHead(nn.Module):
     def _at_positions(self, module: nn.Module, batch: Batch, name: str) -> torch.Tensor:
         """What ``module`` gives under this name, at the positions that predict."""
         layout, positions = batch.layout, batch.positions
-        if layout.longest <= self.longest_flat:
+        if layout.longest <= self.ways.longest_flat:
             output = module(
                 input_ids=batch.input_ids,
                 position_ids=batch.position_ids,
@@ -189,13 +198,13 @@ class LossHead(nn.Module):
         first, changed, last = (_any_row(lm, length, seed) for length, seed in PROBES)
         batches = [collate([row, last], 0, lm.device) for row in (first, changed)]
         expected = self.logits(batches[0])
-        self.longest_flat = math.inf
+        padded, self.ways = self.ways, replace(self.ways, longest_flat=math.inf)
         try:
             found, other = map(self.logits, batches)
         except (TypeError, AttributeError, RuntimeError, ValueError, IndexError):
             return False  # an architecture built differently
         finally:
-            self.longest_flat = 0
+            self.ways = padded
         tolerance = 1e-4 if lm.dtype == torch.float32 else 5e-2
         close = (found - expected).abs().max() <= tolerance * expected.abs().max()
         return bool(close) and torch.equal(found[-last.weight :], other[-last.weight :])

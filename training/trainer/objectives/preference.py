@@ -63,7 +63,7 @@ class Preference(Objective[Pair, PairBatch]):
     needs_reference = True
 
     def load_processor(self) -> Any:
-        return load_tokenizer(self.spec.base_model.path)
+        return load_tokenizer(self.spec.base_model)
 
     def load(self, files: RowFiles) -> Examples[Pair]:
         return preferences.load_pairs(files, self.processor, self.spec)

@@ -1,0 +1,114 @@
+"""A large file in a real browser: interrupted, gone on with after a reload, and a dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browsing import AWAY, Visitor
+from tests.e2e.conftest import Site
+
+pytestmark = pytest.mark.e2e
+
+# More than two parts of the script's 8 MB.
+ROW = json.dumps({"prompt": "a" * 40_000, "completion": "b" * 40_000}) + "\n"
+ROWS = 250
+WHOLE = "19.1 MiB"  # of all rows; what is that large is checked by a worker, later
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    path = tmp_path / "train.jsonl"
+    path.write_text(ROW * ROWS, encoding="utf-8")
+    return path
+
+
+def under_way(page: Page) -> Any:
+    return page.locator("#under-way li")
+
+
+def test_an_interrupted_upload_goes_on_where_it_was(
+    site: Site, visitor: Visitor, large: Path
+) -> None:
+    page = visitor.open("/datasets/new")
+    sent: list[int] = []
+
+    def break_off(route: Any) -> None:
+        """The second part does not come through."""
+        sent.append(int(route.request.headers["upload-offset"]))
+        if len(sent) == 2:
+            route.abort()
+        elif len(sent) == 3:
+            return  # hangs, until the page is gone
+        else:
+            route.continue_()
+
+    page.route("**/api/uploads/*", lambda route: (
+        break_off(route) if route.request.method == "PATCH" else route.continue_()
+    ))  # fmt: skip
+    page.get_by_label("Training file, or an archive of images").set_input_files(large)
+    expect(under_way(page)).to_contain_text("%")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("train")
+    while len(sent) < 3:
+        page.wait_for_timeout(50)
+    assert sent[0] == 0
+    assert sent[1] == sent[2] > 0  # tried again from where it was
+    page.on("dialog", lambda dialog: dialog.accept())
+
+    page.goto("/datasets/new")
+    row = page.get_by_role("row", name="train.jsonl")
+    expect(row).to_contain_text("goes on from there")
+    again: list[int] = []
+    page.on(
+        "request",
+        lambda request: (
+            again.append(int(request.headers["upload-offset"]))
+            if request.method == "PATCH"
+            else None
+        ),
+    )
+    page.get_by_label("Training file, or an archive of images").set_input_files(large)
+    expect(under_way(page)).to_contain_text("complete", timeout=30_000)
+    assert again[0] == sent[1]
+    page.get_by_label("Name", exact=True).fill("a large one")
+    page.get_by_role("button", name="Create dataset").click()
+    page.wait_for_url("**/datasets/*-*")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("a large one")
+    expect(page.locator("main")).to_contain_text(WHOLE)
+    visitor.forgive("ERR_FAILED")
+
+
+def test_a_server_that_dies_costs_a_part_at_most(site: Site, visitor: Visitor, large: Path) -> None:
+    page = visitor.open("/datasets/new")
+    page.get_by_label("Training file, or an archive of images").set_input_files(large)
+    site.kill()
+    expect(under_way(page)).to_contain_text("Interrupted", timeout=30_000)
+    site.start()
+    expect(under_way(page)).to_contain_text("complete", timeout=60_000)
+    page.get_by_role("button", name="Create dataset").click()
+    page.wait_for_url("**/datasets/*-*")
+    expect(page.locator("main")).to_contain_text(WHOLE)
+    visitor.forgive(*AWAY, "ERR_FAILED", "423")
+
+
+def test_a_wrong_file_is_told_at_once(visitor: Visitor, tmp_path: Path) -> None:
+    wrong = tmp_path / "train.jsonl"
+    wrong.write_text("prompt,completion\na,b\n")
+    page = visitor.open("/datasets/new")
+    page.get_by_label("Training file, or an archive of images").set_input_files(wrong)
+    expect(under_way(page)).to_contain_text("Line 1 of 'train.jsonl' is not JSON.")
+    visitor.forgive("400")
+
+
+def test_without_scripts_the_form_sends_it(visitor: Visitor, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"text": "Hello there, this is a row."}) + "\n")
+    page = visitor.open("/datasets/new", java_script_enabled=False)
+    page.get_by_label("Training file, or an archive of images").set_input_files(rows)
+    page.get_by_label("Name", exact=True).fill("without scripts")
+    page.get_by_role("button", name="Create dataset").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("without scripts")

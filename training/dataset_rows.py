@@ -1,0 +1,112 @@
+"""The rows of a dataset as a model sees them: some in full, and how long all of them are."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from registry import doctor
+from registry.models import BaseModel, Dataset, Modality
+from registry.storage import BadPath
+from training import token_counts
+from training.preflight.lengths import Lengths
+
+log = logging.getLogger(__name__)
+
+COMMAND = [sys.executable, "-m", "training.trainer.previewing"]
+TIMEOUT_S = 20
+# Lengths that people choose from; the model's own is added.
+LIMITS = (128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+METHOD_OF = {
+    "preference": "dpo",
+    "unpaired_preference": "kto",
+    "labelled": "text_classification",
+}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What becomes of the rows at ``max_length``, as shares."""
+
+    max_length: int
+    truncated: float
+    tokens_lost: float
+    nothing_to_learn: float
+
+
+def preview(
+    dataset: Dataset,
+    model: BaseModel | None,
+    *,
+    split: str = "train",
+    first: int = 0,
+    count: int = 5,
+    max_length: int | None = None,
+) -> dict[str, Any]:
+    """``rows`` (as `training.trainer.previewing.Shown`) and ``problem``, "" where there is none."""
+    files = files_of(dataset, split)
+    if not files:
+        return {"rows": [], "problem": f"The dataset has no rows of text in a {split} split."}
+    if dataset.statistics.get("layout") in doctor.NEED_COPY:
+        return {"rows": [], "problem": "No training reads rows like these: make a repaired copy."}
+    order = {
+        "files": files,
+        "model": model.storage_path if model else "",
+        "columns": dataset.columns,
+        "first": first,
+        "count": count,
+        "max_length": max_length,
+    }
+    try:
+        done = subprocess.run(
+            COMMAND,
+            input=json.dumps(order).encode(),
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            cwd=settings.BASE_DIR,
+            env={"PATH": os.environ.get("PATH", ""), "TOKENIZERS_PARALLELISM": "false"},
+            check=True,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("the rows of %s cannot be shown: %s", dataset, error)
+        return {"rows": [], "problem": "The rows could not be read in time."}
+    return answer
+
+
+def files_of(dataset: Dataset, split: str) -> list[str]:
+    if not dataset.storage_path or dataset.modality != Modality.TEXT:
+        return []
+    try:
+        found = doctor.split_files(Path(dataset.storage_path))
+    except BadPath:
+        return []
+    return [str(path) for path in found.get(split, [])]
+
+
+def lengths(dataset: Dataset, model: BaseModel) -> Lengths | None:
+    """In tokens, of the rows to train on; None where nobody can say."""
+    method = METHOD_OF.get(dataset.statistics.get("row_format", ""), "lora")
+    found = token_counts.lengths_of(model, dataset, method=method, columns=dataset.columns)
+    return found.train
+
+
+def limits(found: Lengths, model: BaseModel) -> list[Limit]:
+    """The first at which nothing is cut any more is the last."""
+    candidates = sorted({*LIMITS, *([model.context_length] if model.context_length else [])})
+    told = []
+    for limit in candidates:
+        truncated = found.longer_than(limit) / found.rows
+        lost = 1 - found.cut(limit).tokens / found.tokens
+        told.append(Limit(limit, truncated, lost, found.left_out(limit)))
+        if not truncated:
+            break
+    return told
