@@ -6,12 +6,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Worker, expect
 
+# Chromium puts its list right when it is asked for it, and forgets on the way what it is about to
+# show at that moment: so one has to wait for the other.
+IN_TURN = """() => {
+    if (self.turn) return;
+    self.turn = Promise.resolve();
+    for (const name of ["showNotification", "getNotifications"]) {
+        const real = ServiceWorkerRegistration.prototype[name];
+        ServiceWorkerRegistration.prototype[name] = function (...args) {
+            const mine = self.turn.then(() => real.apply(this, args));
+            self.turn = mine.catch(() => {});
+            return mine;
+        };
+    }
+}"""
 SHOWN = """async () => {
-    const { getNotifications } = ServiceWorkerRegistration.prototype;
-    const registration = await navigator.serviceWorker.ready;
-    const shown = await getNotifications.call(registration);
+    const shown = await self.registration.getNotifications();
     return shown.map(({ title, body }) => ({ title, body }));
 }"""
 CLICK = """async (title) => {
@@ -28,9 +40,18 @@ PUSH = "(said) => self.dispatchEvent(new PushEvent('push', { data: JSON.stringif
 PRIVATE = "Push API in incognito mode"
 
 
+def worker_of(page: Page) -> Worker:
+    """Its service worker, which shows notifications in turn from now on."""
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    wait_until(page, lambda: page.context.service_workers)
+    worker = page.context.service_workers[0]
+    worker.evaluate(IN_TURN)
+    return worker
+
+
 def shown(page: Page) -> list[dict[str, str]]:
-    """The notifications that the browser shows now."""
-    found: list[dict[str, str]] = page.evaluate(SHOWN)
+    """The notifications that the browser shows now. Ask `worker_of` before there can be one."""
+    found: list[dict[str, str]] = worker_of(page).evaluate(SHOWN)
     return found
 
 
@@ -49,5 +70,5 @@ def wait_until(page: Page, condition: Callable[[], Any], seconds: float = 30) ->
 
 def listens(page: Page) -> None:
     """Its socket is open and the service worker is there."""
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    worker_of(page)
     expect(page.locator("#connection")).to_be_hidden()

@@ -12,11 +12,18 @@ from playwright.sync_api import Page, expect
 from tests.browsing import AWAY, Visitor
 from tests.e2e import rows
 from tests.e2e.conftest import Site
-from tests.e2e.notifications import CLICK, PRIVATE, PUSH, TELL, listens, shown, wait_until
+from tests.e2e.notifications import (
+    CLICK,
+    PRIVATE,
+    PUSH,
+    TELL,
+    listens,
+    shown,
+    wait_until,
+    worker_of,
+)
 
 pytestmark = pytest.mark.e2e
-
-# What a browser says when nobody answers.
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +72,7 @@ def test_a_completed_job_is_told_once_however_many_tabs_are_open(
     expect(outside.locator("main")).not_to_contain_text("Training completed")
     assert shown(outside) == []
 
-    page.context.service_workers[0].evaluate(CLICK, notification["title"])
+    worker_of(page).evaluate(CLICK, notification["title"])
     wait_until(page, lambda: any(job in tab.url for tab in page.context.pages))
     assert notification not in shown(page)
 
@@ -117,7 +124,8 @@ def test_the_bell_opens_marks_and_stays_true(site: Site, visitor: Visitor) -> No
 
 def test_whoever_opens_the_thing_has_seen_it(site: Site, visitor: Visitor) -> None:
     page = visitor.open("/activity")
-    page.get_by_role("button", name="Mark all read").first.click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Mark all read").first.click()
     job = site.do(rows.new_job, "looked at", "RUNNING", [3.0])
     expect(bell(page)).to_have_text("1")
     page.goto(f"/jobs/{job}")
@@ -131,8 +139,10 @@ def test_a_cut_socket_loses_nothing(site: Site, visitor: Visitor) -> None:
     job = site.do(rows.new_job, "behind the cut", "RUNNING", [3.0])
     page = visitor.open("/activity", permissions=["notifications"])
     listens(page)
-    page.get_by_role("button", name="Mark all read").first.click()
+    with page.expect_navigation():  # whole, with its scripts
+        page.get_by_role("button", name="Mark all read").first.click()
     expect(bell(page)).to_be_hidden()
+    visitor.forgive(*AWAY)
     site.kill()
     expect(page.locator("#connection")).to_have_text("Reconnecting…")
     for number in range(3):
@@ -143,11 +153,11 @@ def test_a_cut_socket_loses_nothing(site: Site, visitor: Visitor) -> None:
     for number in range(3):
         expect(page.locator("main .feed")).to_contain_text(f"while away {number}")
     assert len(told(page, "Training completed: behind the cut")) == 1
-    visitor.forgive(*AWAY)
 
 
 def test_where_sockets_are_blocked_the_bell_asks_by_itself(site: Site, visitor: Visitor) -> None:
     page = visitor.open("/models", permissions=["notifications"])
+    worker_of(page)
     page.clock.install()
     page.route_web_socket("**/ws/**", lambda socket: socket.close())
     page.goto("/activity")
@@ -164,7 +174,7 @@ def test_where_sockets_are_blocked_the_bell_asks_by_itself(site: Site, visitor: 
 def test_a_push_message_and_an_open_tab_say_it_once(visitor: Visitor) -> None:
     page = visitor.open("/models", permissions=["notifications"])
     listens(page)
-    [worker] = page.context.service_workers
+    worker = worker_of(page)
 
     def hear(event: str, id: str, title: str) -> None:
         worker.evaluate(event, {"id": id, "title": title, "body": "said", "href": "/jobs"})

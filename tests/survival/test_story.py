@@ -17,7 +17,15 @@ from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, e
 from tests.browsing import Visitor, chromium
 from tests.e2e import rows
 from tests.e2e.home import prepare
-from tests.e2e.notifications import CLICK, PRIVATE, listens, shown, wait_for_shown, wait_until
+from tests.e2e.notifications import (
+    CLICK,
+    PRIVATE,
+    listens,
+    shown,
+    wait_for_shown,
+    wait_until,
+    worker_of,
+)
 from tests.survival.conftest import Yard
 from tests.training.trainer import tiny
 from tests.trainyard.running.instances import ROOT
@@ -238,7 +246,7 @@ def test_from_a_template_to_an_answer_of_what_came_of_it(
     # A click leads to the job, and from there one asks what came of it.
     page.goto("/models")
     other.close()
-    page.context.service_workers[0].evaluate(CLICK, notification["title"])
+    worker_of(page).evaluate(CLICK, notification["title"])
     page.wait_for_url(f"**/jobs/{job}")
     page.get_by_role("link", name="Try it").click()
     page.get_by_role("textbox", name="Prompt").fill("2 plus 2 is")

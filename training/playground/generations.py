@@ -157,7 +157,7 @@ def fail(rows: Any, *, kind: str, message: str, advice: str) -> bool:
 
 
 def put_back(serving: Serving, generation: Generation) -> bool:
-    """Its worker goes down in good order; another one answers from the beginning."""
+    """Who was to answer it has gone; another one answers from the beginning."""
     return move(
         _at_work(serving, generation),
         status=Status.QUEUED,

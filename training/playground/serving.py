@@ -61,6 +61,7 @@ class Answerer:
     idle_since: float = field(default_factory=time.monotonic)
     is_told_to_stop: bool = False
     is_spoilt: bool = False  # something has failed in it: the next prompt gets a new one
+    has_answered: bool = False
 
     def take_up(self, generation: Generation) -> None:
         if not generations.take_up(self.serving, generation):
@@ -172,6 +173,11 @@ class Answerer:
 
     def _rest(self) -> None:
         self.current, self.idle_since, self.loading_since = None, time.monotonic(), None
+        self.has_answered = True
+
+    def died_idle(self) -> bool:
+        """It has answered others, and not a word was heard about this prompt."""
+        return self.has_answered and not self.answers
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -224,7 +230,9 @@ def _attend(answerer: Answerer, going_down: Callable[[], bool]) -> None:
                 generations.put_back(serving, answerer.current)
             return
         if has_ended:
-            if answerer.current is not None:
+            if answerer.current is not None and answerer.died_idle():
+                generations.put_back(serving, answerer.current)  # its bad luck was not the prompt's
+            elif answerer.current is not None:
                 answerer.fail(*_crash(answerer))
             return
         if answerer.current is not None:

@@ -225,6 +225,20 @@ def test_a_killed_process_is_a_failure_with_its_last_words(
     assert "about to go" in failure["message"]
 
 
+def test_who_dies_between_two_prompts_costs_nobody_an_answer(ask: Ask, serve: Serve) -> None:
+    first, second = ask(), ask()
+    serve(
+        "def answer(order):\n"
+        "    if (folder / 'one').exists():\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    (folder / 'one').touch()\n"
+        "    write(order)\n"
+    )
+    assert [status_of(first), status_of(second)] == ["COMPLETED", "QUEUED"]
+    serve(ANSWERS)
+    assert status_of(second) == "COMPLETED"
+
+
 def at_work(ask: Ask) -> tuple[Serving, dict[str, Any]]:
     asked = ask()
     placing.dispatch()
