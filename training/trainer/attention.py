@@ -26,12 +26,18 @@ LEAST_SHARE = 0.75
 @dataclass(frozen=True)
 class Groups:
     """Rows of about the same length, padded on the right: as causal attention looks to the left
-    only, nothing sees the padding. ``gather`` holds for each group an index (rows * length,) into
-    the tokens, ``scatter`` (tokens,) where to find each token in what all groups give together."""
+    only, nothing sees the padding. Each of the ``shapes`` (rows, length) is a group. All their
+    places lie behind one another: ``gather`` (places,) is the token at each place, and ``scatter``
+    (tokens,) the place of each token. ``is_own`` (places,) is False where a place is padding."""
 
     shapes: tuple[tuple[int, int], ...]
-    gather: tuple[torch.Tensor, ...]
+    gather: torch.Tensor
     scatter: torch.Tensor
+    is_own: torch.Tensor
+
+    @property
+    def sizes(self) -> list[int]:
+        return [rows * length for rows, length in self.shapes]
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,14 @@ def _grouped(lengths: Sequence[int], device: torch.device, *, least_share: float
         for number, row in enumerate(rows):
             place = done + number * longest
             scatter[starts[row] : starts[row] + lengths[row]] = place + np.arange(lengths[row])
-        gather.append(to_device(np.minimum(index, starts[-1] - 1).ravel(), device))
+        gather.append(np.minimum(index, starts[-1] - 1).ravel())
         shapes.append((len(rows), longest))
         done += index.size
         first = last
-    return Groups(tuple(shapes), tuple(gather), to_device(scatter, device))
+    is_own = np.zeros(done, np.bool_)
+    is_own[scatter] = True
+    places = (np.concatenate(gather), scatter, is_own)
+    return Groups(tuple(shapes), *(to_device(place, device) for place in places))
 
 
 def attend(
@@ -115,13 +124,13 @@ def _attend_in_groups(
     scaling: float | None,
 ) -> torch.Tensor:
     """Of shape (1, tokens, heads, width of a head)."""
-    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+    taken = [
+        _TakeApart.apply(states[0].transpose(0, 1), groups).split(groups.sizes)  # type: ignore[no-untyped-call]
+        for states in (query, key, value)
+    ]
     outputs = []
-    for (rows, length), index in zip(groups.shapes, groups.gather, strict=True):
-        q, k, v = (
-            states.index_select(0, index).view(rows, length, *states.shape[1:]).transpose(1, 2)
-            for states in (query, key, value)
-        )
+    for shape, *states in zip(groups.shapes, *taken, strict=True):
+        q, k, v = (part.view(*shape, *part.shape[1:]).transpose(1, 2) for part in states)
         attended = torch.nn.functional.scaled_dot_product_attention(
             q,
             k,
@@ -132,7 +141,41 @@ def _attend_in_groups(
             enable_gqa=query.shape[1] != key.shape[1],
         )
         outputs.append(attended.transpose(1, 2).flatten(0, 1))
-    return torch.cat(outputs).index_select(0, groups.scatter)[None]
+    together: torch.Tensor = _PutTogether.apply(torch.cat(outputs), groups)  # type: ignore[no-untyped-call]
+    return together[None]
+
+
+# The gradients of both by reading, as forwards. Autograd would add up what comes to each token,
+# padding too: slower, and on a GPU that is to repeat its sums exactly, very much so.
+
+
+class _TakeApart(torch.autograd.Function):
+    """(tokens, ...) to (places, ...). Nothing comes back from padding, which nobody sees."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, groups: Groups) -> torch.Tensor:
+        ctx.groups = groups
+        return states.index_select(0, groups.gather)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grads[0].index_select(0, ctx.groups.scatter), None
+
+
+class _PutTogether(torch.autograd.Function):
+    """(places, ...) to (tokens, ...), without the padding."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, groups: Groups) -> torch.Tensor:
+        ctx.groups = groups
+        return states.index_select(0, groups.scatter)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        groups: Groups = ctx.groups
+        at_places = grads[0].index_select(0, groups.gather)
+        own = groups.is_own.view(-1, *[1] * (at_places.ndim - 1))
+        return at_places.mul_(own), None
 
 
 AttentionInterface.register("sdpa", attend)

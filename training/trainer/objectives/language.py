@@ -184,7 +184,7 @@ class LossHead(nn.Module):
                 return logits
         else:
             padded = layout.padded
-            rows = batch.input_ids[0].index_select(0, padded.gather[0]).view(padded.shapes[0])
+            rows = batch.input_ids[0].index_select(0, padded.gather).view(padded.shapes[0])
             output = module(input_ids=rows, use_cache=False)
             positions = padded.scatter.index_select(0, positions)
         states: torch.Tensor = output[name]
