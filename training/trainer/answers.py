@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from training.trainer import model as loading
+from training.trainer import quantized
 from training.trainer.data import tokens
 from training.trainer.data.read import Source
 from training.trainer.failures import BadData
@@ -86,7 +87,7 @@ class Models:
         if self.device.type == "cuda" or self.spec.four_bit:
             settings["device_map"] = {"": self.device}  # straight to where it will be
         if self.spec.four_bit and folder == self.spec.base:
-            settings["quantization_config"] = loading.four_bit_config(torch.bfloat16)
+            settings["quantization_config"] = quantized.four_bit_config(torch.bfloat16)
         code = self.spec.base_code if folder == self.spec.base else self.spec.tuned_code
         files = BaseModelSpec(path=folder, code=code)
         tokenizer = loading.load_tokenizer(files)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import logging
 import os
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.trainer import linear, one_copy
+from training.trainer import linear, one_copy, quantized
 from training.trainer.failures import BadModel
 from training.trainer.own_code import may_run
 from training.trainer.settings import BaseModelSpec
-from training.trainer.spec import QUANTIZATION_LIBRARIES, BadSpec, RunSpec
+from training.trainer.spec import BadSpec, RunSpec
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +106,7 @@ def load_model(
             _load_adapter_weights(model, resume_from)
         model.to(device)
         _speed_up_adapters(model)
-    _leave_unpacked(model)
+    quantized.leave_unpacked(model)
     if spec.train.gradient_checkpointing:
         base_of(model).activation_checkpointing_enable({"use_reentrant": False})
     if spec.device.mixed_precision == "fp16" and any(
@@ -144,7 +142,9 @@ def count_parameters(model: Any) -> tuple[int, int]:
     """All parameters and the trainable ones; four-bit weights are counted unpacked."""
     if hasattr(model, "get_nb_trainable_parameters"):
         trainable, everything = model.get_nb_trainable_parameters()
-        return int(everything), int(trainable)
+        # To torch they are no parameters at all.
+        packed = (one.in_features * one.out_features for one in quantized.packed_layers(model))
+        return int(everything) + sum(packed), int(trainable)
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
 
@@ -168,12 +168,16 @@ def _from_pretrained(
     settings: dict[str, Any],
 ) -> Any:
     _check_folder(path)
-    packed = _check_quantization(path, spec) or spec.four_bit
-    if packed or device.type == "cuda":  # straight to where it will be
+    is_quantized = quantized.check(path, spec)
+    if is_quantized:
+        trusts = may_run(spec.base_model, path)
+        config = quantized.trainable_config(path, trust_remote_code=trusts)
+        settings = {**settings, "config": config}
+    if is_quantized or spec.four_bit or device.type == "cuda":  # straight to where it will be
         settings = {**settings, "device_map": {"": device}}
     if spec.four_bit:
         compute = getattr(torch, spec.train.dtype)
-        settings = {**settings, "quantization_config": four_bit_config(compute)}
+        settings = {**settings, "quantization_config": quantized.four_bit_config(compute)}
     model = from_files(
         spec.base_model,
         path,
@@ -246,15 +250,6 @@ def with_adapter_of(model: Any, folder: str) -> Any:
         ) from error
 
 
-def _leave_unpacked(model: nn.Module) -> None:
-    """On processors with AVX512-BF16, bitsandbytes packs four-bit weights when they are first used
-    without a gradient, and from then on no gradient passes through them."""
-    module: Any
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-
-
 def _head_modules(model: Any) -> list[str]:
     """What comes behind the body of a classifier. A pooler is new where the base model was made to
     predict tokens."""
@@ -271,45 +266,6 @@ def _is_of_head(parameter: str, model: Any) -> bool:
     return not set(_head_modules(model)).isdisjoint(parameter.split("."))
 
 
-def _check_quantization(path: str, spec: RunSpec) -> bool:
-    """Whether the base model is quantized. Raises BadSpec where it cannot be trained like this,
-    BadModel where what it needs is not installed."""
-    config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
-    found = config.get("quantization_config")
-    if not isinstance(found, dict):
-        return False
-    scheme = str(found.get("quant_method") or "bitsandbytes")
-    if not spec.uses_adapter:
-        raise BadSpec(
-            f"method: the base model is quantized ({scheme}), and such weights are not trained "
-            "themselves; train an adapter (lora, or use_peft)"
-        )
-    if spec.four_bit:
-        raise BadSpec(
-            f"method: the base model is quantized already ({scheme}); take lora instead of qlora, "
-            "without load_in_4bit"
-        )
-    if spec.device.shards:
-        raise BadSpec(
-            f"strategy: {spec.device.strategy} cannot share out weights that are quantized already "
-            f"({scheme}); take ddp"
-        )
-    needed = QUANTIZATION_LIBRARIES.get(scheme)
-    if needed is None:
-        known = ", ".join(QUANTIZATION_LIBRARIES)
-        raise BadModel(
-            f"The base model is quantized by {scheme}; adapters can be trained on {known}.",
-            advice="Choose another variant of this model.",
-        )
-    lacking = [name for name in needed if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise BadModel(
-            f"A base model quantized by {scheme} needs {' and '.join(lacking)}, not there as yet.",
-            advice=f"Install it beside Trainyard (pip install {' '.join(lacking)}).",
-        )
-    return True
-
-
 def _make_saveable(generation_config: Any) -> None:
     """Many published models carry a temperature without do_sample, which save_pretrained refuses,
     and it would do so only after hours of training."""
@@ -319,18 +275,6 @@ def _make_saveable(generation_config: Any) -> None:
         generation_config.do_sample = True
 
 
-def four_bit_config(compute: torch.dtype) -> Any:
-    """How base models are held in four bits here."""
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
-    )
-
-
 def _with_adapter(
     model: Any, spec: RunSpec, task_type: str | None, head_modules: list[str]
 ) -> nn.Module:
@@ -338,7 +282,9 @@ def _with_adapter(
 
     if getattr(model, "is_quantized", False):
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    targets = spec.lora.target_modules
+    targets: Any = spec.lora.target_modules
+    if targets == "all-linear" and any(quantized.packed_layers(model)):
+        targets = quantized.all_linear(model, head_modules)
     peft_adds = ("classifier", "score") if task_type == "SEQ_CLS" else ()
     config = LoraConfig(
         task_type=task_type,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -166,63 +165,6 @@ def test_variants_of_lora_are_those_of_peft(
     assert [module.scaling["default"] for module in adapted] == pytest.approx([scaling] * 14)
     names = [name for name, p in net.named_parameters() if p.requires_grad]
     assert len([name for name in names if "magnitude" in name]) == magnitudes
-
-
-def quantized(base_model: Path, folder: Path, scheme: str) -> Path:
-    """The base model, as far as a look into its config goes, quantized by a scheme."""
-    for file in base_model.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": scheme, "bits": 4, "group_size": 128}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("scheme", "settings", "error", "words"),
-    [
-        ("gptq", {"method": "lora"}, BadModel, "gptq needs .*gptqmodel"),
-        ("awq", {"method": "lora"}, BadModel, "awq needs gptqmodel"),
-        ("hqq", {"method": "lora"}, BadModel, "trained on bitsandbytes, gptq, awq"),
-        ("gptq", {"method": "full"}, BadSpec, "such weights are not trained themselves"),
-        ("gptq", {"method": "qlora"}, BadSpec, "take lora instead of qlora"),
-        ("gptq", {"method": "dpo"}, BadSpec, "train an adapter"),
-    ],
-)
-def test_a_quantized_base_model_that_cannot_be_trained_is_refused(
-    scheme: str,
-    settings: dict[str, Any],
-    error: type[Exception],
-    words: str,
-    base_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Wherever this runs, the libraries that read such weights are not there."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    spec = make_spec(quantized(base_model, tmp_path, scheme), **settings)
-    with pytest.raises(error, match=words):
-        model.load_model(spec, CPU, None)
-
-
-@asks_by_an_old_name
-def test_an_adapter_trains_on_a_model_that_was_saved_in_four_bits(
-    base_model: Path, tmp_path: Path
-) -> None:
-    from transformers import BitsAndBytesConfig
-
-    packed = AutoModelForCausalLM.from_pretrained(
-        base_model,
-        quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
-    )
-    packed.save_pretrained(tmp_path)
-    net = model.load_model(make_spec(tmp_path, method="lora"), CPU, None)
-    head = LossHead(net)
-    row = random_row(20, seed=0)
-    head(collate([row], 0, CPU)).loss.backward()
-    gradients = [p.grad for p in net.parameters() if p.requires_grad]
-    assert all(gradient is not None for gradient in gradients)
-    assert any(gradient.abs().sum() > 0 for gradient in gradients if gradient is not None)
 
 
 @asks_by_an_old_name
