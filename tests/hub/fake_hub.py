@@ -208,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
     # -- What there is -------------------------------------------------------------------------
 
     def api(self, kind: str, parts: list[str], token: str) -> None:
-        """/api/models/<owner>/<name>[/revision/<rev> | /tree/<rev>]"""
+        """/api/models/<owner>/<name>[/revision/<rev> | /tree/<rev>[/<folder>]]"""
         repo_id, rest = "/".join(parts[:2]), parts[2:]
         if new := self.hub.renamed.get((kind, repo_id)):
             self.redirect("/".join(["/api", kind, new, *rest]), 307)
@@ -216,12 +216,15 @@ class Handler(BaseHTTPRequestHandler):
         repo = self.allowed(kind, repo_id, token)
         if repo is None:
             return
-        revision = "/".join(rest[1:]) if rest else "main"
-        sha = repo.resolve(revision)
+        revision, folder = "/".join(rest[1:]) if rest else "main", ""
+        while (sha := repo.resolve(revision)) is None and rest[:1] == ["tree"] and "/" in revision:
+            revision, _, name = revision.rpartition("/")
+            folder = f"{name}/{folder}"
         if sha is None:
             self.refuse(404, "RevisionNotFound")
         elif rest and rest[0] == "tree":
-            self.send_json([self.entry(p, c) for p, c in sorted(repo.commits[sha].items())])
+            recursive = "recursive=true" in urlsplit(self.path).query.lower()
+            self.send_json(self.entries(repo.commits[sha], folder, recursive))
         else:
             self.send_json(
                 {
@@ -235,6 +238,18 @@ class Handler(BaseHTTPRequestHandler):
                     "siblings": [{"rfilename": p} for p in sorted(repo.commits[sha])],
                 }
             )
+
+    def entries(self, files: dict[str, Content], folder: str, recursive: bool) -> list[Any]:
+        """What is in a folder (with a slash behind it; the root is empty)."""
+        inside = {path: c for path, c in sorted(files.items()) if path.startswith(folder)}
+        if recursive:
+            return [self.entry(*each) for each in inside.items()]
+        parts = {path: path.removeprefix(folder).partition("/") for path in inside}
+        folders = {folder + name for name, slash, _ in parts.values() if slash}
+        return [
+            *({"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in folders),
+            *(self.entry(path, inside[path]) for path, (_, slash, _) in parts.items() if not slash),
+        ]
 
     def entry(self, path: str, content: Content) -> dict[str, Any]:
         size = size_of(content)

@@ -113,6 +113,15 @@ def quantization_lacks_its_library(e: Experiment) -> Iterator[Finding]:
         )
 
 
+def packed_layers_take_no_dora(e: Experiment) -> Iterator[Finding]:
+    """PEFT 0.21: GPTQLoraLinear and AwqLoraLinear refuse it."""
+    if e.tuning == "lora" and e.lora.use_dora and e.model.quantization in ("gptq", "awq"):
+        yield error(
+            f"DoRA does not work on model '{e.model.name}', which is quantized by "
+            f"{e.model.quantization}. Turn use_dora off, or choose the model in bfloat16."
+        )
+
+
 RULES: tuple[Rule, ...] = (
     settings_of_another_method,
     rows_are_of_another_kind,
@@ -121,4 +130,5 @@ RULES: tuple[Rule, ...] = (
     micro_batch_is_too_small_to_compare,
     quantized_model_is_trained_wrongly,
     quantization_lacks_its_library,
+    packed_layers_take_no_dora,
 )

@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,15 @@ import yaml
 
 # The harness's own names beside those that people know.
 ALIASES = {"truthful_qa": "truthfulqa"}
+DEEPEST = 8  # descriptions that include others that include others
 # Not names of datasets but of readers of files.
 FILE_READERS = frozenset({"json", "csv", "parquet", "text", "arrow"})
 
-_NAME = re.compile(rb"""^["']?(?:task|group|tag)["']?:[ \t]*(\S.*)""", re.MULTILINE)
-_TAGS = re.compile(rb"""^["']?tag["']?:[ \t]*((?:\n[ \t]*-[ \t]*.+)+)""", re.MULTILINE)
+_NAME = re.compile(rb"""^["']?(?:task|group)["']?:[ \t]*(\S.*)""", re.MULTILINE)
+_TAGS, _INCLUDES = (
+    re.compile(rb"""^["']?%s["']?:[ \t]*(\S.*|(?:\n[ \t]*-[ \t]*.+)+)""" % key, re.MULTILINE)
+    for key in (b"tag", b"include")
+)
 
 
 class NoSuchTask(LookupError):
@@ -140,17 +144,36 @@ def _own_folder() -> Path:
 
 @functools.cache
 def _index(folder: Path) -> dict[str, list[Path]]:
-    """Files by the names of the tasks, groups and tags in them: half a second, once."""
+    """Files by the names of the tasks, groups and tags in them: a second, once."""
     index: dict[str, list[Path]] = {}
+    read = functools.cache(_bytes_of)
     for path in sorted(folder.rglob("*.yaml")):
-        content = path.read_bytes()
-        names = _NAME.findall(content)
-        for tags in _TAGS.findall(content):
-            names += tags.strip().split(b"\n")
-        for raw in names:
-            name = raw.decode("utf-8", "replace").strip().lstrip("-").strip().strip("\"'")
+        names = [_plain(name) for name in _NAME.findall(read(path))]
+        for name in [*names, *(_tags(path, read) if names else ())]:
             index.setdefault(name, []).append(path)
     return index
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Empty where there is no such file: who wants to use the task is told."""
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _tags(path: Path, read: Callable[[Path], bytes], depth: int = 0) -> list[str]:
+    """Its own, or where it has none those of the descriptions that it includes."""
+    if own := _listed(_TAGS, read(path)):
+        return own
+    included = _listed(_INCLUDES, read(path)) if depth < DEEPEST else []
+    return [tag for name in included for tag in _tags(path.parent / name, read, depth + 1)]
+
+
+def _listed(key: re.Pattern[bytes], content: bytes) -> list[str]:
+    """What stands behind the key, on its line or as a list below it."""
+    return [_plain(line) for found in key.findall(content) for line in found.strip().split(b"\n")]
+
+
+def _plain(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").strip().lstrip("-").strip().strip("\"'")
 
 
 def _fresh_index(include_path: str) -> dict[str, list[Path]]:

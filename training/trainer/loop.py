@@ -80,6 +80,8 @@ def train(spec: RunSpec, run_dir: Path, log: EventLog, stop: Stop) -> Result:
     net = prepare.load_model(spec, objective, device, resume_from, ranks, log)
     for part in filter(None, (rows, held_out_rows)):
         objective.check_fit(net, part)
+    if harness is not None:
+        harness.check_fit(net)
     exports.check(spec, objective, net)
     run = Run.of(spec, objective, net, rows, device, ranks, log, stop)
     is_tight = bool(memory.noted(run_dir))

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 FEWSHOT_SEED = 1234  # the harness's own default
 BOOTSTRAP_ITERS = 100  # for metrics whose standard error is in no formula
+MAX_NEW_TOKENS = 256  # of a task that does not say (HFLM.max_gen_toks)
 FOLDER = "suites"  # in the run's folder: all that the harness says, of every task
 
 
@@ -69,6 +70,19 @@ class Suites:
             task.set_fewshot_seed(seed=FEWSHOT_SEED)
         return cls(spec, names, tasks)
 
+    def check_fit(self, model: Any) -> None:
+        """Raises BadSpec where a task is to write more than the model has room for."""
+        room = _context_of(model)
+        for name, task in self.tasks["tasks"].items():
+            if room is None or task.get_config("output_type") != "generate_until":
+                continue
+            settings = task.get_config("generation_kwargs") or {}
+            if (wanted := settings.get("max_gen_toks", MAX_NEW_TOKENS)) >= room:
+                raise BadSpec(
+                    f"suites: {name} lets the model write up to {wanted} tokens, and this one has "
+                    f"room for {room}, the question included; choose other suites"
+                )
+
     def measure(
         self, model: Any, tokenizer: Any, *, batch_size: int, stop: Stop, keep_in: Path
     ) -> dict[str, float]:
@@ -80,7 +94,6 @@ class Suites:
 
         # The harness wants a Transformers model; an adapter works inside of it.
         inner = base_of(model)
-        limit = getattr(inner.config, "max_position_embeddings", None)
         listening = inner.register_forward_pre_hook(lambda *_: stop.check())
         try:
             with (
@@ -93,7 +106,7 @@ class Suites:
                     pretrained=inner,
                     tokenizer=tokenizer,
                     batch_size=batch_size,
-                    max_length=limit,
+                    max_length=_context_of(model),
                     backend="causal",
                 )
                 found = evaluate(
@@ -146,6 +159,12 @@ def load(names: tuple[str, ...], include_path: str) -> Any:
     with _beside(include_path):
         manager = TaskManager(include_path=list(folders), include_defaults=False)
         return manager.load([harness.harness_name(name) for name in names])
+
+
+def _context_of(model: Any) -> int | None:
+    """How many tokens it can look at; None where it does not say."""
+    found: int | None = getattr(base_of(model).config, "max_position_embeddings", None)
+    return found
 
 
 def all_here(name: str, include_path: str) -> bool:

@@ -127,6 +127,11 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         {"model": GPTQ, "resources": {"libraries": frozenset()}},
     ),
     (
+        "DoRA does not work on model 'Llama-2-7B-GPTQ', which is quantized by gptq. Turn use_dora "
+        "off, or choose the model in bfloat16.",
+        {"model": GPTQ, "lora": {"use_dora": True}},
+    ),
+    (
         "Model 'Llama-2-7B-GPTQ' is quantized by hqq. Adapters are trained on models quantized by "
         "bitsandbytes, gptq, awq.",
         {"model": GPTQ | {"quantization": "hqq"}},

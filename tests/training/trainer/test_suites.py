@@ -146,6 +146,27 @@ def test_missing_data_is_told_before_the_first_step(suite: str) -> None:
     assert f"python -m training.trainer.suites {suite}" in str(refused.value)
 
 
+@pytest.mark.parametrize(("tokens", "fits"), [(127, True), (128, False), (None, False)])
+def test_a_suite_that_writes_more_than_the_model_can_hold_is_refused(
+    tokens: int | None, fits: bool, model: Any, tmp_path: Path
+) -> None:
+    written = "" if tokens is None else f"generation_kwargs: {{max_gen_toks: {tokens}}}"
+    description = TASK.replace("multiple_choice", "generate_until").replace("acc", "exact_match")
+    (tmp_path / "long.yaml").write_text(f"{description}{written}\n")
+    tiny.write_rows(tmp_path / "sums.jsonl", [{"prompt": "1 plus 3 is", "answer": 4}])
+    suites = Suites.prepare(EvalSpec(suites=("digit_sums",), include_path=str(tmp_path)))
+    assert suites is not None
+    if fits:
+        suites.check_fit(model)
+        return
+    with pytest.raises(BadSpec) as refused:
+        suites.check_fit(model)
+    assert str(refused.value) == (
+        f"suites: digit_sums lets the model write up to {tokens or 256} tokens, and this one has "
+        "room for 128, the question included; choose other suites"
+    )
+
+
 def test_a_suite_that_there_is_not_is_told(tasks: Path) -> None:
     with pytest.raises(BadSpec, match="no task digit_sms"):
         Suites.prepare(EvalSpec(suites=("digit_sms",), include_path=str(tasks)))
@@ -174,6 +195,12 @@ def test_the_light_index_knows_the_tasks_that_the_harness_knows() -> None:
     """A sample of well-known ones; the harness takes a quarter of a minute to list them all."""
     for name in ("hellaswag", "arc_challenge", "gsm8k", "winogrande", "leaderboard", "ifeval"):
         assert harness.descriptions(name, "")
+
+
+def test_a_tag_is_inherited_from_an_included_description() -> None:
+    ours = {"truthfulqa_gen", "truthfulqa_mc1", "truthfulqa_mc2"}
+    assert set(harness.members("truthfulqa", "")) == ours
+    assert "xquad_en" in harness.members("xquad", "")  # they say it in a file that all include
 
 
 def test_files_of_ones_own_are_looked_for_beside_the_description(tasks: Path) -> None:
