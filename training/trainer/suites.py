@@ -194,7 +194,7 @@ def _speak_softly() -> None:
     import datasets
 
     datasets.disable_progress_bars()
-    for name in ("lm_eval", "datasets", "lm-eval"):
+    for name in ("lm_eval", "datasets", "lm-eval", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
