@@ -72,7 +72,7 @@ def suite_facts(name: str) -> preflight.SuiteFacts:
     """Whether lm-evaluation-harness knows the suite, and whether its data is on this machine."""
     folder = eval_tasks()
     try:
-        needs = harness.needs(name, folder)
+        needs, writes_tokens = harness.needs(name, folder), harness.writes(name, folder)
     except harness.NoSuchTask as error:
         return preflight.SuiteFacts(
             name=name,
@@ -84,6 +84,7 @@ def suite_facts(name: str) -> preflight.SuiteFacts:
         lacks=tuple(str(data) for data in sorted(needs) if not harness.is_here(data, folder)),
         advice="Put the files beside the task's description, or fetch a dataset of the hub where "
         f"there is a network: {harness.fetch_command([name])}",
+        writes_tokens=writes_tokens,
     )
 
 

@@ -13,6 +13,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from registry.models import BaseModel
 from tests.factories import make_dataset, make_event, make_experiment, make_job, make_model
 from training import outcome, run_plan
 from training.models import Artifact, JobEvent, Recipe, Status
@@ -84,6 +85,15 @@ def test_data_that_is_not_there_is_told_with_the_way_to_get_it(
     assert mmlu.endswith(f"{fetch} mmlu")
     assert "truthfulqa/truthful_qa generation, truthfulqa/truthful_qa multiple_choice" in truthful
     assert "needs data that is not on this machine: questions.jsonl." in ours
+
+
+def test_a_suite_that_writes_more_than_the_model_can_hold_is_an_error(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    BaseModel.objects.filter(pk=body["base_model_id"]).update(context_length=256)
+    body["eval"] = {"suites": ["truthful_qa"]}
+    errors = preflight(client_of(ana), body)["errors"]
+    assert any("'truthful_qa' lets the model write up to 256 tokens" in error for error in errors)
 
 
 def test_a_suite_that_there_is_not_is_an_error(

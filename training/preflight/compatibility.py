@@ -234,6 +234,12 @@ def suites_cannot_run(e: Experiment) -> Iterator[Finding]:
                 f"Evaluation suite '{suite.name}' needs data that is not on this machine: "
                 f"{listed(suite.lacks[:MOST_NAMED])}{_and_more(suite.lacks)}. {suite.advice}"
             )
+        if e.model.context_length and suite.writes_tokens >= e.model.context_length:
+            yield error(
+                f"Evaluation suite '{suite.name}' lets the model write up to {suite.writes_tokens} "
+                f"tokens, and model '{e.model.name}' has room for {e.model.context_length}, the "
+                "question included. Leave it out."
+            )
     if e.eval_suites and not e.has_token_head:
         yield error(
             f"Evaluation suites ({listed(e.eval_suites)}) ask a model that writes text; recipe "

@@ -86,12 +86,14 @@ class RecipeFacts:
 @dataclass(frozen=True, kw_only=True)
 class SuiteFacts:
     """A suite of lm-evaluation-harness. ``problem`` says why there is no such suite, ``lacks``
-    names the data that is missing here and ``advice`` how to get it."""
+    names the data that is missing here and ``advice`` how to get it. ``writes_tokens`` is how much
+    it lets the model write at most, 0 where the model only chooses."""
 
     name: str
     problem: str = ""
     lacks: tuple[str, ...] = ()
     advice: str = ""
+    writes_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

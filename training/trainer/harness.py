@@ -20,6 +20,7 @@ import yaml
 
 # The harness's own names beside those that people know.
 ALIASES = {"truthful_qa": "truthfulqa"}
+MAX_NEW_TOKENS = 256  # of a task that does not say (HFLM.max_gen_toks)
 DEEPEST = 8  # descriptions that include others that include others
 # Not names of datasets but of readers of files.
 FILE_READERS = frozenset({"json", "csv", "parquet", "text", "arrow"})
@@ -57,6 +58,19 @@ def needs(suite: str, include_path: str) -> set[Data]:
     for description in descriptions(suite, include_path):
         found |= _data_of(_read(description))
     return found
+
+
+def writes(suite: str, include_path: str) -> int:
+    """How many tokens its tasks let a model write at most; 0 where it only chooses. Raises
+    NoSuchTask."""
+    contents = map(_read, descriptions(suite, include_path))
+    return max(map(_written, contents), default=0)
+
+
+def _written(content: dict[str, Any]) -> int:
+    if content.get("output_type") != "generate_until":
+        return 0
+    return int((content.get("generation_kwargs") or {}).get("max_gen_toks", MAX_NEW_TOKENS))
 
 
 def is_here(data: Data, include_path: str) -> bool:

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 FEWSHOT_SEED = 1234  # the harness's own default
 BOOTSTRAP_ITERS = 100  # for metrics whose standard error is in no formula
-MAX_NEW_TOKENS = 256  # of a task that does not say (HFLM.max_gen_toks)
 FOLDER = "suites"  # in the run's folder: all that the harness says, of every task
 
 
@@ -77,7 +76,7 @@ class Suites:
             if room is None or task.get_config("output_type") != "generate_until":
                 continue
             settings = task.get_config("generation_kwargs") or {}
-            if (wanted := settings.get("max_gen_toks", MAX_NEW_TOKENS)) >= room:
+            if (wanted := settings.get("max_gen_toks", harness.MAX_NEW_TOKENS)) >= room:
                 raise BadSpec(
                     f"suites: {name} lets the model write up to {wanted} tokens, and this one has "
                     f"room for {room}, the question included; choose other suites"
@@ -194,7 +193,7 @@ def _speak_softly() -> None:
     import datasets
 
     datasets.disable_progress_bars()
-    for name in ("lm_eval", "datasets", "lm-eval", "httpx"):
+    for name in ("lm_eval", "datasets", "lm-eval", "httpx2"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

@@ -27,6 +27,11 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         {"eval_suites": ("mmlu",), "suites": (MMLU,)},
     ),
     (
+        "Evaluation suite 'long' lets the model write up to 4096 tokens, and model 'Llama-2-7B' "
+        "has room for 4096, the question included. Leave it out.",
+        {"eval_suites": ("long",), "suites": (SuiteFacts(name="long", writes_tokens=4096),)},
+    ),
+    (
         "Evaluation suites (mmlu) ask a model that writes text; recipe 'Labels' trains one that "
         "chooses labels. Leave them out: accuracy is measured anyway.",
         {

@@ -187,6 +187,16 @@ def test_a_group_needs_the_data_of_all_its_tasks() -> None:
     assert harness.Data("cais/mmlu", "astronomy") in needs
 
 
+def test_what_a_suite_lets_the_model_write_is_known_from_its_files(tmp_path: Path) -> None:
+    assert harness.writes("truthful_qa", "") == 256
+    assert harness.writes("mmlu", "") == 0
+    for name, limit in (("short", "{max_gen_toks: 7}"), ("usual", "{until: [end]}")):
+        description = f"task: {name}\noutput_type: generate_until\ngeneration_kwargs: {limit}\n"
+        (tmp_path / f"{name}.yaml").write_text(description)
+    assert harness.writes("short", str(tmp_path)) == 7
+    assert harness.writes("usual", str(tmp_path)) == 256
+
+
 def test_our_name_for_truthfulqa_is_known() -> None:
     assert {data.path for data in harness.needs("truthful_qa", "")} == {"truthfulqa/truthful_qa"}
 
