@@ -64,13 +64,17 @@ def writes(suite: str, include_path: str) -> int:
     """How many tokens its tasks let a model write at most; 0 where it only chooses. Raises
     NoSuchTask."""
     contents = map(_read, descriptions(suite, include_path))
-    return max(map(_written, contents), default=0)
+    found = ((one.get("output_type"), one.get("generation_kwargs")) for one in contents)
+    return max((tokens_written(*each) for each in found), default=0)
 
 
-def _written(content: dict[str, Any]) -> int:
-    if content.get("output_type") != "generate_until":
+def tokens_written(output_type: Any, generation_kwargs: Any) -> int:
+    """By these two words of a task's description, whatever stands there."""
+    if output_type != "generate_until":
         return 0
-    return int((content.get("generation_kwargs") or {}).get("max_gen_toks", MAX_NEW_TOKENS))
+    settings = generation_kwargs if isinstance(generation_kwargs, dict) else {}
+    limit = settings.get("max_gen_toks")
+    return limit if isinstance(limit, int) else MAX_NEW_TOKENS
 
 
 def is_here(data: Data, include_path: str) -> bool:
@@ -124,9 +128,9 @@ def _walk(name: str, index: dict[str, list[Path]], seen: set[str]) -> Iterator[P
         content = _read(path)
         if content.get("group") != name:
             continue
-        members = content.get("task") or []
-        for member in [members] if isinstance(members, str) else members:
-            known = member if isinstance(member, str) else member.get("task", member.get("group"))
+        members = content.get("task")
+        for member in members if isinstance(members, list) else [members]:
+            known = member.get("task", member.get("group")) if isinstance(member, dict) else member
             if isinstance(known, str) and known in index:
                 yield from _walk(known, index, seen)
 
@@ -137,17 +141,14 @@ def _data_of(content: dict[str, Any]) -> set[Data]:
         return set()
     if path not in FILE_READERS:
         return {Data(path, str(content.get("dataset_name") or ""))}
-    arguments = content.get("dataset_kwargs") or {}
-    files = arguments.get("data_files") or ()
+    arguments = content.get("dataset_kwargs")
+    files = arguments.get("data_files") if isinstance(arguments, dict) else None
     by_split = files if isinstance(files, dict) else {"": files}
-    names = [
-        name
-        for value in by_split.values()
-        for name in ([value] if isinstance(value, str) else value)
-    ]
+    names = [name for value in by_split.values() for name in _words(value)]
     return {Data(path, files=tuple(names))}
 
 
+@functools.cache
 def _own_folder() -> Path:
     """Where the harness keeps its descriptions; found without importing it."""
     spec = importlib.util.find_spec("lm_eval")
@@ -202,18 +203,34 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("!function", lambda _loader, _node: None)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _words(value: Any) -> list[str]:
+    """One, or a list of them; of anything else none."""
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _read(path: Path, depth: int = 0) -> dict[str, Any]:
     """A description with those that it includes. Raises NoSuchTask where it is not YAML."""
+    return _read_once(path) if path.is_relative_to(_own_folder()) else _parsed(path, depth)
+
+
+@functools.cache
+def _read_once(path: Path) -> dict[str, Any]:
+    """The harness's own do not change, and mmlu alone is 62 files."""
+    return _parsed(path, 0)
+
+
+def _parsed(path: Path, depth: int) -> dict[str, Any]:
+    if depth > DEEPEST:
+        raise NoSuchTask(f"{path.name} includes itself")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise NoSuchTask(f"{path.name} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise NoSuchTask(f"{path.name} is not a description of a task")
-    included = content.pop("include", None) or []
     whole: dict[str, Any] = {}
-    for name in [included] if isinstance(included, str) else included:
-        whole |= _read(path.parent / name)
+    for name in _words(content.pop("include", None)):
+        whole |= _read(path.parent / name, depth + 1)
     return whole | content
 
 

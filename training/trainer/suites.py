@@ -73,10 +73,8 @@ class Suites:
         """Raises BadSpec where a task is to write more than the model has room for."""
         room = _context_of(model)
         for name, task in self.tasks["tasks"].items():
-            if room is None or task.get_config("output_type") != "generate_until":
-                continue
-            settings = task.get_config("generation_kwargs") or {}
-            if (wanted := settings.get("max_gen_toks", harness.MAX_NEW_TOKENS)) >= room:
+            asked = (task.get_config(key) for key in ("output_type", "generation_kwargs"))
+            if room is not None and (wanted := harness.tokens_written(*asked)) >= room:
                 raise BadSpec(
                     f"suites: {name} lets the model write up to {wanted} tokens, and this one has "
                     f"room for {room}, the question included; choose other suites"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,29 @@ def test_a_description_that_is_no_yaml_is_told(tmp_path: Path) -> None:
 
 
 # --- what a suite needs, known without the harness ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "include: odd.yaml",
+        "include: 5",
+        "include: [5, {}]",
+        "dataset_path: json\ndataset_kwargs: word",
+        "dataset_path: json\ndataset_kwargs: {data_files: 7}",
+        "dataset_path: json\ndataset_kwargs: {data_files: {test: [1, a.jsonl]}}",
+        "dataset_path: [x]",
+        "output_type: generate_until\ngeneration_kwargs: word",
+        "output_type: generate_until\ngeneration_kwargs: {max_gen_toks: many}",
+    ],
+)
+@pytest.mark.parametrize("kind", ["task: odd", "group: odd\ntask: 7", "group: odd\ntask: [7, [a]]"])
+def test_nonsense_in_a_description_is_no_crash(nonsense: str, kind: str, tmp_path: Path) -> None:
+    """Preflight asks this of whatever somebody has put into the folder."""
+    (tmp_path / "odd.yaml").write_text(f"{kind}\n{nonsense}\n")
+    for ask in (harness.needs, harness.writes):
+        with contextlib.suppress(harness.NoSuchTask):
+            ask("odd", str(tmp_path))
 
 
 def test_a_group_needs_the_data_of_all_its_tasks() -> None:
