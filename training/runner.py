@@ -42,6 +42,7 @@ SPEED_WINDOW_STEPS = 30
 # For so many steps a run may be quiet, if that is longer than TRAINYARD_STALL_SECONDS.
 STALL_STEPS = 20
 LAST_WORDS_SECONDS = 2.0
+KERNEL_COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")  # this machine's, a container's
 
 
 @dataclass
@@ -291,10 +292,10 @@ def _last_line(run_dir: Path) -> str:
 def _out_of_memory_kills() -> int:
     """How often this kernel (or this container's) has killed a process to get memory back."""
     count = 0
-    for path, name in (("/proc/vmstat", "oom_kill"), ("/sys/fs/cgroup/memory.events", "oom_kill")):
+    for path in KERNEL_COUNTERS:
         try:
             lines = Path(path).read_text(encoding="ascii").splitlines()
         except OSError:
             continue
-        count += sum(int(line.split()[1]) for line in lines if line.split()[0] == name)
+        count += sum(int(line.split()[1]) for line in lines if line.split()[0] == "oom_kill")
     return count

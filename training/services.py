@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from accounts.models import Project
 from activity import audit
-from activity.live import push_on_commit
 from activity.record import record
 from training import (
     checking,
@@ -283,13 +282,3 @@ def _remove(folders: list[Path]) -> None:
     """What a kill in between leaves belongs to no job, and `registry.garbage` takes it."""
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@transaction.atomic
-def set_priority(job: Job, *, priority: int) -> Job:
-    """Move a waiting job forward or back in the queue."""
-    Job.objects.filter(pk=job.pk).update(priority=priority)
-    job.refresh_from_db()
-    push_on_commit(lifecycle.group_of(job.pk), "job.changed")
-    scheduler.wake()
-    return job

@@ -73,11 +73,19 @@ def test_one_that_was_killed_is_queued_again(run: Fake) -> None:
 
 
 def test_one_that_the_kernel_killed_for_memory_fails_as_that(
-    run: Fake, monkeypatch: pytest.MonkeyPatch
+    run: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kills = iter([0, 1])
-    monkeypatch.setattr(runner, "_out_of_memory_kills", lambda: next(kills))
-    job = run("os.kill(os.getpid(), signal.SIGKILL)")
+    """The kernel counts them: of the machine, and of the container."""
+    machine, container = tmp_path / "vmstat", tmp_path / "memory.events"
+    machine.write_text("nr_free_pages 7\noom_kill 3\n")
+    container.write_text("oom 0\noom_kill 0\noom_group_kill 0\n")
+    counters = (str(machine), str(container), str(tmp_path / "not there"))
+    monkeypatch.setattr(runner, "KERNEL_COUNTERS", counters)
+    assert runner._out_of_memory_kills() == 3
+    job = run(
+        f"open({str(container)!r}, 'w').write('oom 1\\noom_kill 1\\n')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
     assert job.failure is not None
     assert job.failure["kind"] == "host_memory"
 

@@ -8,14 +8,13 @@ is lost is sent again, one that comes twice finds the serving begun.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from activity.live import send_on_commit
 from training import quotas, scheduler
 from training.models import Device, Generation, Job, Lease, Serving, Status, Worker
 from training.playground import generations
@@ -115,16 +114,7 @@ def _lease(generation: Generation, device: Device) -> Serving:
 
 def _send(serving: Serving) -> None:
     assert serving.worker is not None
-    transaction.on_commit(
-        partial(
-            current_app.send_task,
-            SERVE,
-            args=[str(serving.pk)],
-            queue=serving.worker.queue,
-            ignore_result=True,
-        ),
-        robust=True,
-    )
+    send_on_commit(SERVE, args=[str(serving.pk)], queue=serving.worker.queue, ignore_result=True)
 
 
 def _wait(generation: Generation, reason: str) -> None:

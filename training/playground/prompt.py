@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from registry.models import Adapter
 from training.models import Generation
 from training.playground.targets import Target
 from training.trainer import orders
@@ -45,7 +46,7 @@ class Prompt:
     def address(self) -> tuple[str, str]:
         """What a form names it by."""
         what = self.target.what
-        return ("adapter" if self.target.tuned and hasattr(what, "r") else "model", str(what.pk))
+        return ("adapter" if isinstance(what, Adapter) else "model", str(what.pk))
 
     @property
     def can_chat(self) -> bool:

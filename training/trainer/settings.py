@@ -206,11 +206,6 @@ class EvalSpec:
             whole(self, 0, "num_fewshot")
 
     @property
-    def asks_questions(self) -> bool:
-        """Whether held-out prompts are answered."""
-        return EXACT_MATCH in self.suites
-
-    @property
     def harness_suites(self) -> tuple[str, ...]:
         """Those that lm-evaluation-harness measures, each once."""
         return tuple(dict.fromkeys(suite for suite in self.suites if suite != EXACT_MATCH))

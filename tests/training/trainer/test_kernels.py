@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.training.trainer import runs
+from tests.training.trainer.test_model import make_spec
 from tests.training.trainer.test_packing import some_rows
 from training.trainer import kernels
 from training.trainer.data.loader import Loader
@@ -48,6 +49,20 @@ def test_compiled_layers_give_the_same_losses_and_gradients(
     for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-4)
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(("tf32", "precision"), [(True, "high"), (False, "highest")])
+def test_tensor_cores_round_float32_products_only_where_asked(
+    tf32: bool, precision: str, base_model: Path
+) -> None:
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        kernels.allow_tf32(make_spec(base_model, train={"tf32": tf32}))
+        assert torch.get_float32_matmul_precision() == precision
+        assert torch.backends.cudnn.allow_tf32 is tf32
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def test_liger_without_a_gpu_is_refused(make_run: Callable[..., Path]) -> None:

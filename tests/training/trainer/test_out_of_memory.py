@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,21 @@ def wide_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and sizes as Linux has them")
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("ranks", "saved"), [(1, 1), (2, 0)])
 def test_the_run_goes_on_with_half_the_micro_batch(
-    wide_model: Path, tmp_path: Path, ranks: int
+    wide_model: Path, tmp_path: Path, ranks: int, saved: int
 ) -> None:
+    """From its last checkpoint, that of the step ``saved``, or from the beginning."""
     rows = tiny.write_rows(
         tmp_path / "rows.jsonl", [{"text": chr(97 + i) * (TOKENS - 1)} for i in range(ROWS)]
     )
     settings: dict[str, Any] = {
-        "train": {"max_steps": 2, "global_batch_size": ROWS * ranks, "learning_rate": 1e-3},
+        "train": {
+            "max_steps": 2,
+            "global_batch_size": ROWS * ranks,
+            "learning_rate": 1e-3,
+            "checkpoint_interval": 1,
+        },
         "device": {"num_threads": 1, "cpu_ranks": ranks},
     }
     roomy = runs.write_run(tmp_path / "roomy", wide_model, rows, **settings)
@@ -61,6 +68,8 @@ def test_the_run_goes_on_with_half_the_micro_batch(
     assert runs.said(roomy, events.BATCH_HALVED) == []
 
     run_dir = runs.write_run(tmp_path / "run", wide_model, rows, **settings)
+    if saved:
+        as_after_a_step(roomy, run_dir)
     log = run_dir / "log.txt"
     process = runs.start(
         tight.__name__, str(run_dir), str(ROOM_MB), log=log, environment=dict(os.environ), cold=True
@@ -69,7 +78,17 @@ def test_the_run_goes_on_with_half_the_micro_batch(
     assert process.wait(patience_s) == 0, log.read_text()
     [halved] = runs.said(run_dir, events.BATCH_HALVED)
     assert (halved["before"], halved["micro_batch_size"], halved["grad_accum"]) == (16, 8, 2)
-    assert halved["step"] == 0
+    assert halved["step"] == saved
     assert json.loads((run_dir / "micro_batch.json").read_text())[0]["grad_accum"] == 2
     assert runs.losses(run_dir) == pytest.approx(runs.losses(roomy), abs=1e-4)
     assert "Micro batches of 8 instead of 16" in log.read_text()
+
+
+def as_after_a_step(whole: Path, run_dir: Path) -> None:
+    """What another run had left when it had saved its first step."""
+    step = Path("checkpoints", "step-000001")
+    shutil.copytree(whole / step, run_dir / step)
+    lines = (whole / events.FILE_NAME).read_text().splitlines(keepends=True)
+    names = [json.loads(line)["event"] for line in lines]
+    until = names.index(events.CHECKPOINT) + 1
+    (run_dir / events.FILE_NAME).write_text("".join(lines[:until]))

@@ -80,6 +80,14 @@ def test_an_adapter_trains_on_a_model_that_was_saved_in_four_bits(
     assert any(gradient.abs().sum() > 0 for gradient in gradients if gradient is not None)
 
 
+@asks_by_an_old_name
+def test_qlora_holds_the_base_in_nf4_with_its_scales_quantized_too(base_model: Path) -> None:
+    net: Any = model.load_model(make_spec(base_model, method="qlora"), CPU, None)
+    packed = net.get_base_model().model.layers[0].mlp.up_proj.base_layer.weight
+    assert (packed.dtype, packed.quant_type) == (torch.uint8, "nf4")
+    assert packed.quant_state.nested
+
+
 def test_layers_that_a_library_has_packed_are_linear_too() -> None:
     size = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
     net = LlamaForCausalLM(LlamaConfig(hidden_size=8, intermediate_size=8, vocab_size=9, **size))

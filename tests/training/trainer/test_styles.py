@@ -115,6 +115,23 @@ def test_the_loss_falls_and_what_is_counted_rises(
     assert after[number] > before[number]
 
 
+@pytest.mark.parametrize("variant", ["use_rslora", "use_dora"])
+def test_variants_of_lora_learn_and_come_back_with_their_export(
+    variant: str, make_run: Callable[..., Path]
+) -> None:
+    run_dir = make_run(
+        variant,
+        method="lora",
+        train={"max_steps": 30, "learning_rate": 1e-2},
+        lora={"r": 8, "lora_alpha": 16, variant: True},
+    )
+    assert runs.finish(run_dir) == 0, (run_dir / "log.txt").read_text()
+    losses = list(runs.losses(run_dir).values())
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+    [export] = runs.said(run_dir, events.EXPORT)  # reloaded and compared
+    assert export["max_logit_difference"] <= export["tolerance"]
+
+
 @pytest.mark.parametrize("name", ["dpo", "dpo-lora", "kto"])
 def test_before_the_first_step_model_and_reference_are_the_same(
     name: str, finished: Callable[[str], Path]
