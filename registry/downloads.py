@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
@@ -46,14 +45,7 @@ def answer(dataset: Dataset) -> StreamingHttpResponse:
 
 
 def _streamed(blocks: Iterator[bytes], content_type: str, name: str) -> StreamingHttpResponse:
-    """Handed over as it comes: of a plain iterator the server would take all into memory first."""
-    following = sync_to_async(lambda: next(blocks, None), thread_sensitive=False)
-
-    async def one_by_one() -> AsyncIterator[bytes]:
-        while (block := await following()) is not None:
-            yield block
-
-    response = StreamingHttpResponse(one_by_one(), content_type=content_type)
+    response = StreamingHttpResponse(blocks, content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response
 

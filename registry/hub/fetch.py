@@ -89,9 +89,11 @@ class Fetch:
             futures = [pool.submit(self._one, file) for file in ordered]
             open_: set[Future[None]] = set(futures)
             try:
-                while open_ and not any(f.done() and f.exception() for f in set(futures) - open_):
-                    _, open_ = wait(open_, WRITE_DOWN_SECONDS, FIRST_EXCEPTION)
+                while open_:
+                    done, open_ = wait(open_, WRITE_DOWN_SECONDS, FIRST_EXCEPTION)
                     self._write_down()
+                    if any(future.exception() for future in done):
+                        break
             finally:
                 self.failed = True  # the others stop at their next block
                 pool.shutdown(wait=True, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -53,6 +54,11 @@ class Plan:
     @property
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
+
+    @functools.cached_property
+    def expected(self) -> dict[str, str]:
+        """By path; asked for each file that is opened."""
+        return {file.path: file.expected for file in self.files}
 
 
 def choose(

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import ticked
 from accounts.models import Project
 from accounts.questions import Question
-from accounts.scoping import is_owner, may_change
+from accounts.scoping import is_owner, may_change, owned_by
 from accounts.ticked import Deed
 from api.pages import render_page
 from registry.hub import checking, forms, services, tokens
@@ -265,8 +265,9 @@ def _tokens_page(
 ) -> HttpResponse:
     visible = Project.objects.visible_to(request.user).select_related("hub_token")
     projects = list(visible.prefetch_related("bucket_keys"))
+    ours = set(owned_by(request.user).values_list("pk", flat=True))
     for project in projects:
-        project.is_ours = is_owner(request.user, project.pk)  # type: ignore[attr-defined]
+        project.is_ours = project.pk in ours  # type: ignore[attr-defined]
     context = {"projects": projects, "form": form, "hub": settings.HF_ENDPOINT}
     return render_page(request, "transfers/hub_tokens.html", context, status=status)
 

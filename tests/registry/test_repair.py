@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -305,9 +304,10 @@ def test_the_next_version(version: str, following: str):
 # --- Downloads and uploads -----------------------------------------------------------------------
 
 
-@async_to_sync
-async def received(answer: Any) -> bytes:
-    return b"".join([block async for block in answer.streaming_content])
+def received(answer: Any) -> bytes:
+    """Requests are served in threads: of an async iterator Django would take all into memory."""
+    assert not answer.is_async
+    return b"".join(answer.streaming_content)
 
 
 @pytest.mark.django_db

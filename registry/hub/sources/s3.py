@@ -112,7 +112,7 @@ class S3Source(Source):
 
     @contextmanager
     def open(self, plan: Plan, path: str, size_bytes: int, offset: int) -> Iterator[Opened]:
-        tag = next(file.expected for file in plan.files if file.path == path)
+        tag = plan.expected[path]
         wanted = {"Range": f"bytes={offset}-{size_bytes - 1}"} if offset else {}
         with self._as_trouble(path):
             answer = self._call(
