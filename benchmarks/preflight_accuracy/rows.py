@@ -287,10 +287,13 @@ def _loss(row: Row) -> str:
 
 def _optimizer(row: Row) -> str | None:
     """One of the preflight's that is not today's AdamW of torch's, by any of its spellings. Qwen's
-    README names PyTorch 2.0."""
+    README names PyTorch 2.0; torchtune and Hugging Face's own pages take bitsandbytes' class as it
+    is, and only Transformers' Trainer leaves embeddings in 32 bits."""
     plain = str(row.get("optimizer") or "").lower().replace("_", "").replace("-", "")
     if "8bit" in plain:
-        return "paged_adamw_8bit" if "paged" in plain else "adamw_8bit"
+        by_hand = row["source_group"] in ("torchtune", "hf-docs")
+        kind = "adamw_8bit_throughout" if by_hand else "adamw_8bit"
+        return "paged_adamw_8bit" if "paged" in plain else kind
     if "paged" in plain:
         return "paged_adamw"
     for name in ("adafactor", "sgd"):

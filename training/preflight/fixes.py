@@ -9,6 +9,7 @@ from typing import Any
 from training.preflight.estimate import Estimate
 from training.preflight.facts import Experiment
 from training.preflight.hardware import gpus_of
+from training.trainer.spec import WHOLE_TENSORS
 
 MOST_FIXES = 5
 SHORTEST_ROW_TOKENS = 128
@@ -123,6 +124,10 @@ def _smaller(e: Experiment, needs: Needs) -> Iterator[_Change]:
         yield _with_train(e, "Turn on gradient checkpointing", gradient_checkpointing=True)
     if e.train.optim == "adamw_torch" and e.resources.gpus > 0:
         yield _with_train(e, "Use the fused AdamW", optim="adamw_torch_fused")
+    if e.train.optim not in ("adamw_8bit", "sgd") and not _is_shared_out(e):
+        yield _with_train(
+            e, "Hold the optimizer's states in 8 bits", keeps_result=False, optim="adamw_8bit"
+        )
     if e.train.attn_implementation == "eager":
         yield _with_train(e, "Use sdpa attention", attn_implementation="sdpa")
     yield from _accumulations(e, needs, "Raise grad_accum to")
@@ -144,10 +149,16 @@ def _smaller(e: Experiment, needs: Needs) -> Iterator[_Change]:
     yield from _other_cards(e)
 
 
+def _is_shared_out(e: Experiment) -> bool:
+    return e.resources.gpus > 1 and e.resources.strategy != "ddp"
+
+
 def _shared_out(e: Experiment, needs: Needs) -> Iterator[_Change]:
     """The first stage of ZeRO that fits, as each later one exchanges more; else the last."""
     goes = e.resources.mixed_precision != "fp16" and not e.model.quantized
     if e.resources.gpus < 2 or e.resources.strategy != "ddp" or not goes:
+        return
+    if e.train.optim in WHOLE_TENSORS:
         return
     for strategy in ("zero1", "zero2", "zero3"):
         then = replace(e, resources=replace(e.resources, strategy=strategy))

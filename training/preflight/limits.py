@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from training.preflight.facts import CardFacts, Experiment
 from training.preflight.findings import Finding, Rule, error, listed, shortage, warning
 from training.preflight.hardware import card_for, find_card, gpus_of, known_cards, same_card
-from training.trainer.spec import MIXED_PRECISION, STRATEGIES
+from training.trainer.spec import MIXED_PRECISION, STRATEGIES, WHOLE_TENSORS
 
 FLASH_ATTENTION_CAPABILITY = 8.0
 
@@ -57,8 +57,14 @@ def batch_does_not_divide(e: Experiment) -> Iterator[Finding]:
     if batch >= 1 and accumulation >= 1 and batch % (accumulation * devices):
         yield error(
             "micro batch = global_batch_size / (grad_accum × gpus) must be a whole number: "
-            f"{batch} / ({accumulation} × {devices}) is not."
+            f"{batch} / ({accumulation} × {devices}) is not. Set global_batch_size to "
+            f"{_multiples(batch, accumulation * devices)}."
         )
+
+
+def _multiples(batch: int, of: int) -> str:
+    below = batch // of * of
+    return f"{below} or {below + of}" if below else str(of)
 
 
 def batch_is_larger_than_the_dataset(e: Experiment) -> Iterator[Finding]:
@@ -89,6 +95,11 @@ def strategy_does_not_fit(e: Experiment) -> Iterator[Finding]:
         return
     if e.resources.mixed_precision == "fp16":
         yield error(f"Mixed precision fp16 does not go with strategy {strategy}. Use bf16, or ddp.")
+    if e.train.optim in WHOLE_TENSORS:
+        yield error(
+            f"optim {e.train.optim} goes over whole tensors, and strategy {strategy} leaves each "
+            "GPU a share of them. Use adamw_torch_fused, or ddp."
+        )
     if e.model.quantized:
         yield error(
             f"Strategy {strategy} cannot share out the weights of model '{e.model.name}', which "
@@ -121,7 +132,10 @@ def partition_lacks_the_cards(e: Experiment) -> Iterator[Finding]:
     matching = [card for card in cards if not wanted or same_card(card.gpu_type, wanted)]
     asked = f"{gpus} × {wanted or 'GPU'}"
     if len(matching) < gpus:
-        yield shortage(f"This job can never run here: it asks for {asked}, and there is {there}.")
+        yield shortage(
+            f"This job can never run here: it asks for {asked}, and there is {there}. Choose gpus "
+            "and gpu_type of what is there, or another partition."
+        )
 
 
 def _described(cards: tuple[CardFacts, ...]) -> str:

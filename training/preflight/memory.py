@@ -33,6 +33,7 @@ from training.preflight.losses import (
     left_over_per_logit,
     loss_bytes,
 )
+from training.preflight.optimizers import DEEPSPEED_BUCKETS, optimizer_bytes
 from training.preflight.shape import Shape
 from training.preflight.sharding import Shares, shares
 from training.trainer.spec import HELD_OUT_SPLITS
@@ -44,37 +45,8 @@ SIMPLE_NF4_BYTES = 0.5 + 4 / 64  # those scales in float32
 # GPTQ and AWQ in groups of 128: a 16-bit scale and a 4-bit zero each (AutoGPTQ's format).
 GROUPED_4BIT_BYTES = 0.5 + 2.5 / 128
 INT8_BYTES = 1.0
-# What DeepSpeed sums gradients in, where they come while others travel: two buckets of 2e8 numbers
-# in 16 bits (the ds_config_zero2.json that comes with Qwen's script).
-DEEPSPEED_BUCKETS = 2 * 2 * 200_000_000
 EVALUATION_ROWS = 8  # at least, whatever the micro batch: `training.trainer.loop`
 
-
-@dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """For each trained weight: states of the weight's own type, states of one byte, and
-    temporaries of the weight's type while all weights are updated at once."""
-
-    states: int = 0
-    bytes: int = 0
-    temporaries: int = 0
-
-
-# Adam makes one temporary of the size of the parameters when it treats them all at once, which is
-# the default on CUDA: 10 bytes a parameter at the step of a bfloat16 run (2 weights, 2 gradients,
-# 4 states, 2 temporary), exactly as measured for Mistral-7B and PowerLM-3b (fms-acceleration).
-# In torch 2.0 there were two of those, the root and the root with epsilon (optim/adamw.py).
-# Adafactor keeps a row and a column of each matrix; paged states are no memory of torch's.
-OPTIMIZERS = {
-    "adamw_torch": Optimizer(states=2, temporaries=1),
-    "adamw_torch_2.0": Optimizer(states=2, temporaries=2),
-    "adamw_torch_fused": Optimizer(states=2),
-    "adamw_8bit": Optimizer(bytes=2),
-    "paged_adamw": Optimizer(),
-    "paged_adamw_8bit": Optimizer(),
-    "adafactor": Optimizer(),
-    "sgd": Optimizer(),
-}
 
 # The caching allocator's rounding and gaps between blocks.
 BUFFER_SHARE = 0.08
@@ -94,7 +66,7 @@ class MemoryEstimate:
     """Bytes on one device. The parts are each at their own largest; as they are not so at the
     same moment, ``reused_bytes`` is how far their sum exceeds the peak; ``left_over_bytes`` torch
     keeps without using them, where there is room. Only ``trained_bytes``, the weights that are
-    trained, are those of all devices together."""
+    trained, and ``all_states_bytes``, the optimizer's states, are those of all devices together."""
 
     weights_bytes: int
     gradients_bytes: int
@@ -102,6 +74,7 @@ class MemoryEstimate:
     activations_bytes: int
     trainable_params: int
     trained_bytes: int
+    all_states_bytes: int
     moments: tuple[Moment, ...]
     context_bytes: int
     left_over_bytes: int
@@ -173,16 +146,15 @@ def estimate_memory(
         gradients=trained * value,
         gathered_bytes=_gathered_bytes(experiment, numerics),
     )
-    optimizer = OPTIMIZERS[experiment.stack.optim or experiment.train.optim]
-    states = trained * (optimizer.states * value + optimizer.bytes) // held.parts
-    temporary = 0 if card.is_cpu else trained * value * optimizer.temporaries // held.parts
+    all_states, temporary = optimizer_bytes(experiment, shape, card, trained, value)
+    states, temporary = all_states // held.parts, temporary // held.parts
     if experiment.stack.steps_in_backward:
         held = _one_layer_at_a_time(held, shape)
         temporary = _of_the_largest(temporary, shape)
     if experiment.stack.keeps_gradients:
-        held = replace(held, waiting=held.resting_gradients)
-    if experiment.stack.deepspeed:  # weights and states in float32, and the gradient of the step
-        states, temporary = trained * 3 * 4 // held.parts, trained * 4 // held.parts
+        kept = held.resting_gradients
+        held = replace(held, waiting=kept, kept_gradients=kept)
+    if experiment.stack.deepspeed:
         states += DEEPSPEED_BUCKETS
 
     passing = _passing(experiment, shape, numerics)
@@ -191,16 +163,20 @@ def estimate_memory(
     in_layer = stays + held.waiting + passing.copies + passing.first_layer
     end = stays + held.gradients + passing.copies + passing.last_layer
     stepping = held.resting_weights + states + held.resting_gradients + temporary
+    writing = held.resting_weights + states + held.kept_gradients
+    writing += _put_together(experiment, shape, value)
     moments = [
         ("load", held.resting_weights),
         ("start of the backward pass", max(at_head, in_layer)),
         ("end of the backward pass", end),
         ("optimizer step", stepping),
+        ("checkpoint", writing),
     ]
     evaluating = 0
     if set(HELD_OUT_SPLITS) & set(experiment.dataset.splits):
         evaluating = _evaluation(experiment, shape, numerics)
-        moments.append(("evaluation", stays + passing.copies + evaluating))
+        resting = stays + held.kept_gradients + passing.copies
+        moments.append(("evaluation", resting + evaluating))
     return MemoryEstimate(
         weights_bytes=held.weights,
         gradients_bytes=held.gradients,
@@ -209,6 +185,7 @@ def estimate_memory(
         + max(passing.head, passing.first_layer, passing.last_layer, evaluating),
         trainable_params=trained,
         trained_bytes=trained * value,
+        all_states_bytes=all_states,
         moments=tuple(
             Moment(name=name, bytes=round(size * calibration.peak_memory)) for name, size in moments
         ),
@@ -310,6 +287,17 @@ def _evaluation(experiment: Experiment, shape: Shape, numerics: Numerics) -> int
     rows = max(experiment.micro_batch_size, EVALUATION_ROWS)
     tokens = rows * experiment.sequences_per_row * experiment.longest_row_tokens
     return evaluation_bytes(experiment, shape, numerics, tokens)
+
+
+def _put_together(experiment: Experiment, shape: Shape, value: int) -> int:
+    """What a checkpoint puts together on the device: nothing where one holds all, and nothing of a
+    whole model, of which each writes its share; of a sharded adapter one matrix at a time."""
+    resources = experiment.resources
+    sharded = resources.gpus > 1 and resources.strategy != "ddp"
+    if experiment.tuning == "full" or not sharded:
+        return 0
+    targets = shape.targets(experiment.lora.target_modules)
+    return value * experiment.lora.r * max((max(t.inputs, t.outputs) for t in targets), default=0)
 
 
 def _one_layer_at_a_time(held: Shares, shape: Shape) -> Shares:

@@ -15,7 +15,8 @@ class Shares:
     """Bytes on each GPU. ``weights`` while a layer computes, ``weights_at_head`` while the last one
     does, ``resting_weights`` at the optimizer's step; ``waiting`` are gradients of earlier micro
     batches, ``gradients`` all at the end of the backward pass, ``resting_gradients`` what the
-    optimizer sees. ``parts``: how many GPUs share the optimizer's states."""
+    optimizer sees, ``kept_gradients`` what of them stays from step to step. ``parts``: how many
+    GPUs share the optimizer's states."""
 
     parts: int
     weights: int
@@ -24,6 +25,7 @@ class Shares:
     waiting: int
     gradients: int
     resting_gradients: int
+    kept_gradients: int = 0
 
 
 def shares(
@@ -51,6 +53,7 @@ def shares(
             waiting=gradients if accumulates or gpus > 1 else 0,
             gradients=gradients,
             resting_gradients=gradients,
+            kept_gradients=gradients if gpus > 1 else 0,
         )
     part = -(-weights // gpus)
     part_of_gradients = -(-gradients // gpus)

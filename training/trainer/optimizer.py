@@ -19,6 +19,10 @@ def build_optimizer(net: nn.Module, train: TrainSpec) -> torch.optim.Optimizer:
     ]
     if train.optim == "sgd":
         return torch.optim.SGD(groups, lr=train.learning_rate)
+    if train.optim == "adamw_8bit":
+        from training.trainer import adamw_8bit  # seconds, and few want it
+
+        return adamw_8bit.build(net, groups, train.learning_rate)
     fused = True if train.optim == "adamw_torch_fused" else None
     return torch.optim.AdamW(groups, lr=train.learning_rate, fused=fused)
 

@@ -15,7 +15,8 @@ STRATEGIES = ("ddp", "fsdp", "zero1", "zero2", "zero3")
 DTYPES = ("float32", "bfloat16", "float16")
 MIXED_PRECISION = ("no", "bf16", "fp16")
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
-OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit", "sgd")
+WHOLE_TENSORS = ("adamw_8bit",)  # optimizers that cannot go over a rank's share of a tensor
 LOSS_TYPES = ("sigmoid", "hinge", "ipo")
 ROW_FIELDS = (
     "prompt", "completion", "messages", "tools", "text", "chosen", "rejected", "label", "image",

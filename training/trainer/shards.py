@@ -28,9 +28,10 @@ def of_model(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def of_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The states of each parameter, named after it: ``optimizer.<parameter>/exp_avg``."""
+    """The states of each parameter, named after it: ``optimizer.<parameter>/exp_avg``. bitsandbytes
+    counts its steps by a plain number."""
     return {
-        f"{OPTIMIZER}{name}/{key}": value
+        f"{OPTIMIZER}{name}/{key}": torch.as_tensor(value)
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
@@ -49,13 +50,15 @@ def load(
     reader = FileSystemReader(str(folder))
     found = reader.read_metadata().state_dict_metadata
     tensors = {name: value for name, value in of_model(model).items() if name in found}
-    states: dict[int, dict[str, torch.Tensor]] = {}
+    states: dict[int, dict[str, Any]] = {}
     for index, (name, parameter) in enumerate(_in_order(model, optimizer)):
         prefix = f"{OPTIMIZER}{name}/"
         for key in [key for key in found if key.startswith(prefix)]:
             tensors[key] = _room_for(found[key], parameter)
             states.setdefault(index, {})[key.removeprefix(prefix)] = tensors[key]
     state_dict_loader.load(tensors, storage_reader=reader, no_dist=not together)
+    for state in states.values():
+        state.update({key: value.item() for key, value in state.items() if _was_plain(value)})
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 
@@ -64,6 +67,11 @@ def _in_order(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[tuple[
     """The parameters as the optimizer counts them, with their names."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     return [(names[p], p) for group in optimizer.param_groups for p in group["params"]]
+
+
+def _was_plain(value: torch.Tensor) -> bool:
+    """torch counts its own steps in floats."""
+    return value.ndim == 0 and value.dtype == torch.int64
 
 
 def _room_for(stored: Any, parameter: nn.Parameter) -> torch.Tensor:

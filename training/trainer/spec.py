@@ -22,6 +22,7 @@ from training.trainer.settings import (
     ROW_FIELDS,
     SCHEDULES,
     STRATEGIES,
+    WHOLE_TENSORS,
     BadSpec,
     BaseModelSpec,
     DatasetSpec,
@@ -50,6 +51,7 @@ __all__ = [
     "ROW_FIELDS",
     "SCHEDULES",
     "STRATEGIES",
+    "WHOLE_TENSORS",
     "BadSpec",
     "BaseModelSpec",
     "DatasetSpec",
@@ -136,6 +138,11 @@ class RunSpec:
         for kind in self.export:
             one_of("export", kind, EXPORTS)
         self.train.micro_batch_size(self.device.ranks)  # raises where it does not divide
+        if self.device.shards and self.train.optim in WHOLE_TENSORS:
+            raise BadSpec(
+                f"optim: {self.train.optim} needs strategy ddp; with {self.device.strategy} use "
+                "adamw_torch_fused"
+            )
         if not self.dataset.train:
             raise BadSpec("dataset: train names no file")
         if self.train.load_best_model_at_end and not self.dataset.validation:

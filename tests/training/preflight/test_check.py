@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.preflight.experiments import FULL, SOUND, make_experiment
 from training.preflight import CardFacts, check
+from training.preflight.fixes import Fix
 
 CONTRACT_KEYS = {
     "ok",
@@ -168,6 +169,56 @@ def test_the_fused_optimizer_is_offered_where_its_temporary_is_too_much() -> Non
     )
     assert report.fits is False
     assert {"train": {"optim": "adamw_torch_fused"}} in [fix.patch for fix in report.fixes]
+
+
+def fixes_on(memory_mb: int, **parts: Any) -> dict[str, Fix]:
+    """What is offered on a card of so much memory, by title."""
+    resources = {"cards": (CardFacts(gpu_type="a100-80gb", memory_mb=memory_mb),)}
+    report = check(make_experiment(resources=resources, **parts))
+    assert report.fits is False
+    assert all(fix.fits for fix in report.fixes)
+    return {fix.title: fix for fix in report.fixes}
+
+
+def test_states_in_eight_bits_are_offered_and_change_the_result() -> None:
+    train = {"gradient_checkpointing": True, "optim": "adamw_torch_fused", "grad_accum": 8}
+    fix = fixes_on(54_000, recipe=FULL, train=train)["Hold the optimizer's states in 8 bits"]
+    assert fix.patch == {"train": {"optim": "adamw_8bit"}}
+    assert not fix.keeps_result
+
+
+def test_states_in_eight_bits_are_not_offered_where_the_model_is_shared_out() -> None:
+    train = {"gradient_checkpointing": True, "optim": "adamw_torch_fused", "grad_accum": 1}
+    parts: dict[str, Any] = {"recipe": FULL, "train": train}
+    shared = {"gpus": 2, "gpu_type": "l4", "strategy": "zero3"}
+    report = check(make_experiment(resources=shared, **parts))
+    assert report.fits is False
+    assert not any("adamw_8bit" in str(fix.patch) for fix in report.fixes)
+
+
+@pytest.mark.parametrize(
+    ("title", "patch", "changes"),
+    [
+        ("Cut rows at 2048 tokens", {"max_length": 2048}, {"gradient_checkpointing": True}),
+        ("Use sdpa attention", {"attn_implementation": "sdpa"}, {"attn_implementation": "eager"}),
+        ("Load the weights in bfloat16", {"dtype": "bfloat16"}, {"dtype": "float32"}),
+    ],
+)
+def test_what_needs_less_is_offered_where_a_little_is_missing(
+    title: str, patch: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    parts: dict[str, Any] = {
+        "train": {"grad_accum": 8, "max_length": 4096, **changes},
+        "dataset": {"max_tokens": 4096},
+    }
+    roomy = check(make_experiment(**parts))
+    assert fixes_on(roomy.estimated_vram_mb - 200, **parts)[title].patch == {"train": patch}
+
+
+def test_larger_micro_batches_are_offered_where_there_is_room() -> None:
+    report = check(make_experiment(train={"grad_accum": 8, "max_length": 128}))
+    assert report.fits
+    assert {"train": {"grad_accum": 1}} in [fix.patch for fix in report.fixes]
 
 
 def test_a_roomy_card_is_told_what_would_be_faster() -> None:

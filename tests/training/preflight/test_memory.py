@@ -12,7 +12,7 @@ from training.preflight.estimate import estimate
 from training.preflight.hardware import GIB
 from training.preflight.losses import loss_of
 from training.preflight.memory import GROUPED_4BIT_BYTES, MemoryEstimate
-from training.preflight.memory import OPTIMIZERS as MEMORY_OF_OPTIMIZERS
+from training.preflight.optimizers import OPTIMIZERS as MEMORY_OF_OPTIMIZERS
 from training.trainer.spec import OPTIMIZERS
 
 N = 6_738_415_616  # Llama-2-7B
@@ -53,6 +53,95 @@ def test_the_fused_optimizer_and_the_cpu_need_no_temporary() -> None:
 
 def test_every_optimizer_of_the_trainer_is_known() -> None:
     assert set(OPTIMIZERS) <= set(MEMORY_OF_OPTIMIZERS)
+
+
+def test_states_in_eight_bits_are_two_bytes_and_their_scales_but_for_embeddings() -> None:
+    found = memory(make_experiment(recipe=FULL, train={"optim": "adamw_8bit"}))
+    embeddings = 32_000 * 4096
+    in_eight_bits = N - embeddings
+    assert found.optimizer_bytes == 2 * in_eight_bits + 2 * in_eight_bits // 64 + 8 * embeddings
+    adapters = memory(make_experiment(train={"optim": "adamw_8bit"}))
+    assert adapters.optimizer_bytes == 2 * ADAPTER + 2 * ADAPTER // 64
+
+
+def test_states_in_eight_bits_are_unpacked_on_the_cpu_one_matrix_after_the_other() -> None:
+    on_the_cpu = {"gpus": 0, "gpu_type": None}
+    train = {"optim": "adamw_8bit", "gradient_checkpointing": True}
+    there = memory(make_experiment(recipe=FULL, train=train))
+    here = memory(make_experiment(recipe=FULL, train=train, resources=on_the_cpu))
+    head = 32_000 * 4096
+    apart = moment(here, "optimizer step") - moment(there, "optimizer step")
+    assert apart == 4 * 5 * head  # gradient, two states, a root and a divisor in float32
+
+
+def test_what_is_loaded_is_a_moment_of_its_own() -> None:
+    """Nothing else is there yet; sharded, the first device has but its share."""
+    assert moment(memory(SOUND), "load") == 2 * N + 4 * ADAPTER
+    full = make_experiment(recipe=FULL)
+    assert moment(memory(full), "load") == 2 * N
+    sharded = make_experiment(
+        recipe=FULL, train={"grad_accum": 1}, resources={"gpus": 4, "strategy": "zero3"}
+    )
+    assert moment(memory(sharded), "load") == 2 * N // 4
+
+
+def test_a_checkpoint_needs_what_rests_and_one_matrix_of_a_sharded_adapter() -> None:
+    assert moment(memory(SOUND), "checkpoint") == 2 * N + 4 * ADAPTER + 8 * ADAPTER
+    sharded = make_experiment(train={"grad_accum": 1}, resources={"gpus": 4, "strategy": "zero3"})
+    share = -(-(2 * N + 4 * ADAPTER) // 4) + 8 * ADAPTER // 4
+    assert moment(memory(sharded), "checkpoint") == share + 4 * 8 * 4096
+    full = make_experiment(
+        recipe=FULL, train={"grad_accum": 1}, resources={"gpus": 4, "strategy": "zero3"}
+    )
+    assert moment(memory(full), "checkpoint") == 2 * N // 4 + 4 * N // 4
+
+
+def test_buckets_of_ddp_stay_from_step_to_step() -> None:
+    """They are the gradients; alone on a device those go after each step."""
+    alone = memory(make_experiment(recipe=FULL, train={"grad_accum": 1}))
+    two = memory(
+        make_experiment(
+            recipe=FULL,
+            train={"grad_accum": 1, "global_batch_size": 16},
+            resources={"gpus": 2, "strategy": "ddp"},
+        )
+    )
+    for name in ("checkpoint", "evaluation"):
+        assert moment(two, name) - moment(alone, name) == 2 * N
+    assert moment(two, "end of the backward pass") == moment(alone, "end of the backward pass")
+
+
+def test_of_experts_all_are_held_and_only_the_chosen_keep_activations() -> None:
+    """Mixtral's shape, small: 8 experts of which a token sees 2."""
+    config = {
+        "model_type": "mixtral",
+        "hidden_size": 256,
+        "intermediate_size": 512,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 1000,
+        "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+    }
+    attention = 2 * 256 * 256 + 2 * 256 * 128
+    experts = 8 * 3 * 256 * 512
+    layer = attention + experts + 8 * 256 + 2 * 256  # the router, and two norms
+    total = 2 * layer + 2 * 1000 * 256 + 256
+    found = memory(make_experiment(model={"config": config}, recipe=FULL))
+    assert found.weights_bytes == 2 * total
+    assert found.gradients_bytes == 2 * total
+    assert found.trainable_params == total
+    more = memory(
+        make_experiment(model={"config": config | {"num_local_experts": 16}}, recipe=FULL)
+    )
+    assert more.weights_bytes - found.weights_bytes == 2 * 2 * (experts + 8 * 256)
+    assert more.activations_bytes == found.activations_bytes
+    wider = memory(
+        make_experiment(model={"config": config | {"num_experts_per_tok": 4}}, recipe=FULL)
+    )
+    assert wider.weights_bytes == found.weights_bytes
+    assert wider.activations_bytes > found.activations_bytes
 
 
 def test_plain_sgd_keeps_no_states() -> None:

@@ -13,7 +13,8 @@ from training.preflight.activations import numerics_of, saved_bytes_per_token
 from training.preflight.calibration import PUBLISHED
 from training.preflight.estimate import estimate
 from training.preflight.losses import bytes_per_logit, loss_bytes
-from training.preflight.memory import DEEPSPEED_BUCKETS, MemoryEstimate
+from training.preflight.memory import MemoryEstimate
+from training.preflight.optimizers import DEEPSPEED_BUCKETS
 from training.preflight.shape import Shape, shape_of
 from training.preflight.speed import OVERLAP_POWER, beside, collectives
 from training.preflight.traffic import layer_bytes_per_token

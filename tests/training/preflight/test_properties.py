@@ -26,7 +26,7 @@ from training.preflight.estimate import estimate
 from training.preflight.families import FAMILIES
 from training.preflight.hardware import known_cards
 from training.preflight.losses import LOSSES
-from training.preflight.memory import OPTIMIZERS as MEMORY_OF_OPTIMIZERS
+from training.preflight.optimizers import OPTIMIZERS as MEMORY_OF_OPTIMIZERS
 from training.trainer.spec import ATTENTION, DTYPES, EXPORTS, METHODS, OPTIMIZERS
 
 quick = settings(deadline=None, max_examples=150)

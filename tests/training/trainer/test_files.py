@@ -56,6 +56,10 @@ def test_a_spec_survives_the_way_through_its_file(tmp_path: Path) -> None:
         ({"train": {"max_steps": 0}}, "max_steps: must be a whole number from 1 up, not 0"),
         ({"train": {"max_length": 1.5}}, "max_length: must be a whole number from 2 up, not 1.5"),
         ({"train": {"optim": "lion"}}, "optim: must be one of"),
+        (
+            {"train": {"optim": "adamw_8bit"}, "device": {"gpus": 2, "strategy": "zero2"}},
+            "optim: adamw_8bit needs strategy ddp; with zero2 use adamw_torch_fused",
+        ),
         ({"train": {"num_train_epochs": 0}}, "num_train_epochs: must be more than 0"),
         ({"train": {"global_batch_size": 6, "grad_accum": 4}}, "6 does not divide by grad_accum 4"),
         ({"train": 3}, "train: expected an object, got int"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.trainer import runs, tiny
+from tests.training.trainer import conftest, runs, tiny
 from training.trainer import events
 from training.trainer.result import STOPPED, Result
 
@@ -126,6 +126,20 @@ def test_an_adapter_with_dropout_goes_on_exactly(
     assert runs.finish(run_dir) == 0, (run_dir / "log.txt").read_text()
     assert runs.losses(run_dir) == runs.losses(lora_run), moment
     assert runs.weights_hash(run_dir) == runs.weights_hash(lora_run), moment
+
+
+def test_states_in_eight_bits_learn_and_go_on_exactly(make_run: Callable[..., Path]) -> None:
+    train = conftest.LONG | {"optim": "adamw_8bit", "max_steps": 60}
+    undisturbed, stopped = (make_run(name, train=train) for name in ("undisturbed", "stopped"))
+    assert runs.finish(undisturbed) == 0, (undisturbed / "log.txt").read_text()
+    with runs.trainer(stopped) as process:
+        runs.wait_until(lambda: runs.last_step(stopped) >= 25, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(runs.PATIENCE_S) == 3
+    assert runs.finish(stopped) == 0, (stopped / "log.txt").read_text()
+    assert runs.losses(stopped) == runs.losses(undisturbed)
+    assert runs.weights_hash(stopped) == runs.weights_hash(undisturbed)
+    assert runs.losses(undisturbed)[60] < runs.losses(undisturbed)[1] / 2
 
 
 @pytest.fixture(scope="module")
