@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from training import checking, preflight, services
+from training import preflight, services
 from training.lifecycle import IllegalMove
 from training.models import Experiment, Job, Probe, Status
 
@@ -23,7 +23,7 @@ def create(*, plan: dict[str, Any], actor: Any, project_id: uuid.UUID | None) ->
     not where a card seems too small, as that is what a probe can tell.
     """
     plan = services.complete(plan)
-    report = services.within_quota(checking.check(plan), project_id, plan["resources"])
+    report = services.judge(plan, project_id)
     if not report.ok and not (report.only_too_large and plan["resources"]["gpus"]):
         raise services.PreflightFailed(_with_a_reason(report))
     with transaction.atomic():

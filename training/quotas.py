@@ -101,11 +101,14 @@ def refused_cards(project: Project, resources: dict[str, Any]) -> list[str]:
     found = []
     if project.max_gpus is not None and gpus > project.max_gpus:
         found.append(
-            f"Project {project} may use {_cards(project.max_gpus)} at the same time, and this job "
-            f"asks for {gpus}."
+            f"Project {project} may use {_cards(project.max_gpus)} at the same time, and this asks "
+            f"for {gpus}. Set gpus to {project.max_gpus}, or ask for a larger quota."
         )
     if project.max_gpu_hours is not None and _are_used_up(project, used_by([project.pk])):
-        found.append(f"Project {project} has used its {project.max_gpu_hours} GPU-hours.")
+        found.append(
+            f"Project {project} has used its {project.max_gpu_hours} GPU-hours. Set gpus to 0, "
+            "for the CPU, or ask for a larger quota."
+        )
     return found
 
 

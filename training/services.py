@@ -30,6 +30,7 @@ from training import (
 )
 from training.lifecycle import IllegalMove
 from training.models import FINAL, Checkpoint, Experiment, Job, Status
+from training.preflight.findings import shortage
 from training.trainer import spec
 
 
@@ -87,7 +88,7 @@ def create_job(
     """
     begins_with: Checkpoint | None = plan.get("resume_from")
     plan = complete(plan)
-    report = within_quota(checking.check(plan), project_id, plan["resources"])
+    report = judge(plan, project_id)
     if not report.ok:
         raise PreflightFailed(report)
     with transaction.atomic(), ExitStack() as undo:
@@ -140,6 +141,12 @@ def create_job(
     return job
 
 
+def judge(plan: dict[str, Any], project_id: uuid.UUID | None) -> preflight.Report:
+    """What stands in the way of a plan that is `complete`, the project's quota included, and what
+    it would need."""
+    return within_quota(checking.check(plan), project_id, plan["resources"])
+
+
 def within_quota(
     report: preflight.Report, project_id: uuid.UUID | None, resources: dict[str, Any]
 ) -> preflight.Report:
@@ -150,7 +157,8 @@ def within_quota(
     refusals = quotas.refusals(project, resources, report.exports_bytes)
     if not refusals:
         return report
-    return replace(report, ok=False, errors=(*report.errors, *refusals))
+    said = (shortage(one).sentence for one in refusals)
+    return replace(report, ok=False, errors=(*report.errors, *said))
 
 
 @contextmanager

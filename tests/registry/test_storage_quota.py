@@ -79,7 +79,10 @@ def test_a_job_whose_result_has_no_room_is_refused(full):
     report = Report(ok=True, exports_bytes=6)
     refused = jobs.within_quota(report, full.pk, {})
     assert not refused.ok
-    assert refused.errors[0].startswith("The result needs room: project Default uses 1.00 GB")
+    assert refused.errors == (
+        "ERROR: The result needs room: project Default uses 1.00 GB of its 1 GB, so there is no "
+        "room for 6 bytes more. Delete what is not needed, or ask for a larger quota.",
+    )
     assert jobs.within_quota(Report(ok=True, exports_bytes=5), full.pk, {}).ok
 
 

@@ -103,8 +103,23 @@ def test_only_the_first_preflight_counts_and_all_others_ask_as_often(
     with django_assert_num_queries(len(queries)):
         told = preflight(client, {**body, "train": {**body["train"], "max_length": 64}})
     assert told["rows"]["basis"] == "counted"
-    # session, user, model, dataset, recipe, count, workers with devices, measurements
-    assert len(queries) == 8
+    # session, user, model, dataset, recipe, project, count, workers with devices, measurements, and
+    # the project again for its quota
+    assert len(queries) == 10
+
+
+def test_a_larger_model_asks_for_no_query_more(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    client = client_of(ana)
+    preflight(client, body)
+    asked = {}
+    for layers in (2, 32, 128):
+        BaseModel.objects.update(hidden_size=128 * layers, num_layers=layers)
+        with CaptureQueriesContext(connection) as queries:
+            preflight(client, body)
+        asked[layers] = len(queries)
+    assert set(asked.values()) == {10}, asked
 
 
 def test_packed_rows_are_counted_as_packs(

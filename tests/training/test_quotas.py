@@ -11,6 +11,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import Project, User
+from registry.models import BaseModel, Dataset
 from tests.factories import make_dataset, make_experiment, make_job, make_lease, make_model
 from tests.factories import make_worker as worker
 from training import quotas, reconciler, scheduler
@@ -154,7 +155,10 @@ def errors(answer: Any) -> list[str]:
 def test_a_job_wider_than_the_quota_is_refused(
     ana: User, client_of: ClientOf, project: Project, body: dict[str, Any]
 ) -> None:
-    says = "Project Default may use 1 GPU at the same time, and this job asks for 2."
+    says = (
+        "ERROR: Project Default may use 1 GPU at the same time, and this asks for 2. Set gpus to "
+        "1, or ask for a larger quota."
+    )
     limit(project, max_gpus=2)
     assert says not in errors(client_of(ana).post("/api/jobs", body, format="json"))
     limit(project, max_gpus=1)
@@ -165,12 +169,44 @@ def test_a_job_wider_than_the_quota_is_refused(
 def test_a_job_of_a_project_without_hours_left_is_refused(
     ana: User, client_of: ClientOf, project: Project, body: dict[str, Any]
 ) -> None:
-    says = "Project Default has used its 5 GPU-hours."
+    says = (
+        "ERROR: Project Default has used its 5 GPU-hours. Set gpus to 0, for the CPU, or ask for a "
+        "larger quota."
+    )
     limit(project, max_gpu_hours=5)
     job = make_job(status=Status.COMPLETED, gpu_seconds=5 * 3600 - 60)
     assert says not in errors(client_of(ana).post("/api/jobs", body, format="json"))
     Job.objects.filter(pk=job.pk).update(gpu_seconds=5 * 3600)
     assert says in errors(client_of(ana).post("/api/jobs", body, format="json"))
+
+
+def test_preflight_knows_the_quota_of_the_project_that_a_job_would_be_in(
+    ana: User, client_of: ClientOf, project: Project, body: dict[str, Any]
+) -> None:
+    mine = Project.objects.create(name="Mine", max_gpus=0)
+    theirs = Project.objects.create(name="Theirs", max_gpus=0)
+    mine.memberships.create(user=ana, role="viewer")
+
+    def told(**more: Any) -> Any:
+        answer = client_of(ana).post("/api/experiments/preflight", {**body, **more}, format="json")
+        return answer.json()
+
+    def quotas_in(report: dict[str, Any]) -> list[str]:
+        return [one for one in report["errors"] if "ask for a larger quota" in one]
+
+    assert quotas_in(told()) == []
+    limit(project, max_gpus=1)
+    says = "ERROR: Project {} may use {} at the same time, and this asks for 2. Set gpus to {}, or"
+    assert quotas_in(told()) == [says.format("Default", "1 GPU", 1) + " ask for a larger quota."]
+    assert quotas_in(told(project_id=str(mine.pk))) == [
+        says.format("Mine", "0 GPUs", 0) + " ask for a larger quota."
+    ]
+    assert quotas_in(told(project_id=None)) == []
+    assert "project_id" in told(project_id=str(theirs.pk))["details"]
+    project.memberships.filter(user=ana).delete()
+    for kind in (BaseModel, Dataset):
+        kind.objects.update(project=mine)
+    assert quotas_in(told()) == []  # not hers to know
 
 
 def test_quota_and_usage_are_shown(ana: User, client_of: ClientOf, project: Project) -> None:

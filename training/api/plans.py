@@ -9,6 +9,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.api.serializers import VisibleProjectField
 from registry.models import BaseModel, Dataset
 from training.models import Partition, Recipe
 from training.preflight import hardware
@@ -303,6 +304,12 @@ class PlanSerializer(serializers.Serializer[Any]):
                 )
             resources[name] = value
         return {**plan, "resources": resources}
+
+
+class PreflightSerializer(PlanSerializer):
+    """Of a job that is not made, in a project whose quota it would count against."""
+
+    project_id = VisibleProjectField()
 
 
 def _named(strategy: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from accounts.scoping import may_change
 from api.errors import BadRequest, Conflict
 from api.etags import Tagged
 from api.views import UUIDLookup
-from training import again, checking, checkpoints, services
+from training import again, checkpoints, services
 from training.api import examples, filters, plans, serializers, shapes
 from training.api.files import FilesOfAJob
 from training.lifecycle import IllegalMove
@@ -65,16 +65,22 @@ class ExperimentViewSet(ListAndDetail):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
-        request=plans.PlanSerializer,
+        request=plans.PreflightSerializer,
         responses=shapes.PreflightReportSerializer,
         examples=examples.PREFLIGHT,
     )
     @action(detail=False, methods=["post"])
     def preflight(self, request: Request) -> Response:
-        """Judge an experiment without writing anything down."""
-        body = plans.PlanSerializer(data=request.data, context={"request": request})
+        """Judge an experiment without writing anything down. Of quotas, that of the project which
+        a job would be made in by the same body."""
+        body = plans.PreflightSerializer(data=request.data, context={"request": request})
         body.is_valid(raise_exception=True)
-        return Response(checking.check(services.complete(body.validated_data)).as_dict())
+        plan = dict(body.validated_data)
+        project = plan.pop("project", None)
+        if "project_id" not in request.data:
+            project = Project.objects.visible_to(request.user).filter(is_default=True).first()
+        report = services.judge(services.complete(plan), project.pk if project else None)
+        return Response(report.as_dict())
 
 
 @extend_schema_view(

@@ -21,6 +21,7 @@ USUAL_LEARNING_RATES = {"full": (1e-6, 1e-3), "lora": (1e-5, 5e-3), "qlora": (1e
 PREFERENCES = ("dpo", "orpo", "kto")
 # Rows with a question that has one answer.
 ANSWERED = ("prompt_completion", "conversation", "messages")
+HOLD_OUT = "Hold some rows out as one on the dataset's page, or leave it out."
 
 
 def model_is_archived(e: Experiment) -> Iterator[Finding]:
@@ -30,7 +31,10 @@ def model_is_archived(e: Experiment) -> Iterator[Finding]:
 
 def model_is_not_trainable(e: Experiment) -> Iterator[Finding]:
     if not e.model.trainable:
-        yield error(f"Model '{e.model.name}' is marked as not trainable.")
+        yield error(
+            f"Model '{e.model.name}' is marked as not trainable. Choose another, or mark it as "
+            "trainable in the registry."
+        )
 
 
 def model_is_gguf(e: Experiment) -> Iterator[Finding]:
@@ -103,12 +107,13 @@ def modalities_differ(e: Experiment) -> Iterator[Finding]:
     if model.modality != dataset.modality and model.modality != "multimodal":
         yield error(
             f"Model '{model.name}' takes {model.modality}, but dataset '{dataset.name}' is "
-            f"{dataset.modality}."
+            f"{dataset.modality}. Choose a model that takes {dataset.modality}, or a dataset of "
+            f"{model.modality}."
         )
     if recipe.modality != dataset.modality:
         yield error(
             f"Recipe '{recipe.name}' trains on {recipe.modality}, but dataset '{dataset.name}' "
-            f"is {dataset.modality}."
+            f"is {dataset.modality}. Choose a recipe for {dataset.modality}."
         )
 
 
@@ -134,7 +139,7 @@ def dataset_lacks_files(e: Experiment) -> Iterator[Finding]:
 
 def dataset_is_empty(e: Experiment) -> Iterator[Finding]:
     if e.dataset.num_samples is not None and e.dataset.num_samples <= 0:
-        yield error(f"Dataset '{e.dataset.name}' has no rows.")
+        yield error(f"Dataset '{e.dataset.name}' has no rows. Choose one that has some.")
 
 
 def dataset_has_no_train_split(e: Experiment) -> Iterator[Finding]:
@@ -143,7 +148,8 @@ def dataset_has_no_train_split(e: Experiment) -> Iterator[Finding]:
     if "train" not in splits and (splits or e.dataset.integrity_checked):
         yield error(
             f"Dataset '{e.dataset.name}' has no train split. "
-            f"Its splits: {listed(splits) or 'none'}."
+            f"Its splits: {listed(splits) or 'none'}. Name the file or folder of the rows to learn "
+            "from train, and check it again."
         )
 
 
@@ -258,12 +264,13 @@ def exact_match_has_nothing_to_ask(e: Experiment) -> Iterator[Finding]:
     if e.dataset.splits and not set(e.dataset.splits) & set(HELD_OUT_SPLITS):
         yield error(
             "Evaluation suite 'exact_match' needs a validation split. "
-            f"The splits of dataset '{e.dataset.name}': {listed(e.dataset.splits)}."
+            f"The splits of dataset '{e.dataset.name}': {listed(e.dataset.splits)}. {HOLD_OUT}"
         )
     if e.dataset.row_format and e.dataset.row_format not in ANSWERED:
         yield error(
             "Evaluation suite 'exact_match' needs rows with prompt and completion, or messages. "
-            f"The rows of dataset '{e.dataset.name}' are {words_for(e.dataset.row_format)}."
+            f"The rows of dataset '{e.dataset.name}' are {words_for(e.dataset.row_format)}. Leave "
+            "it out."
         )
 
 
@@ -273,7 +280,7 @@ def no_checkpoint_can_be_told_to_be_the_best(e: Experiment) -> Iterator[Finding]
     if e.dataset.splits and not set(e.dataset.splits) & set(HELD_OUT_SPLITS):
         yield error(
             "load_best_model_at_end needs a validation split to compare checkpoints by. "
-            f"The splits of dataset '{e.dataset.name}': {listed(e.dataset.splits)}."
+            f"The splits of dataset '{e.dataset.name}': {listed(e.dataset.splits)}. {HOLD_OUT}"
         )
     if not e.eval_interval:
         yield error(

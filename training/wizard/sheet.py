@@ -212,8 +212,7 @@ class Sheet:
     def report(self) -> preflight.Report | None:
         if self.plan is None:
             return None
-        report = checking.check(self.plan)
-        return services.within_quota(report, self.draft.project_id, self.plan["resources"])
+        return services.judge(self.plan, self.draft.project_id)
 
     @cached_property
     def experiment(self) -> preflight.Experiment | None:

@@ -40,7 +40,20 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         "Model 'Llama-2-7B' is archived. Choose a model that is in use.",
         {"model": {"status": "archived"}},
     ),
-    ("Model 'Llama-2-7B' is marked as not trainable.", {"model": {"trainable": False}}),
+    (
+        "Model 'Llama-2-7B' is marked as not trainable. Choose another, or mark it as trainable in "
+        "the registry.",
+        {"model": {"trainable": False}},
+    ),
+    (
+        "Model 'Llama-2-7B' cannot be used as it is. Its files are gone. Put the files back and "
+        "check the model again.",
+        {
+            "model": {
+                "problems": ("Its files are gone. Put the files back and check the model again.",)
+            }
+        },
+    ),
     (
         "Model 'Llama-2-7B' is a GGUF file, which can be served but not trained. "
         "Choose its safetensors original.",
@@ -59,6 +72,14 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         "Dataset 'alpaca' holds conversations, but the tokenizer of model 'Llama-2-7B' has no chat "
         "template. Choose an instruction-tuned model, or rows with prompt and completion.",
         {"dataset": {"row_format": "messages"}},
+    ),
+    (
+        "Dataset 'alpaca' holds conversations, but the chat template of model 'Llama-2-7B' cannot "
+        "be used. Its page says why.",
+        {
+            "dataset": {"row_format": "messages"},
+            "model": {"has_chat_template": True, "template_renders": False},
+        },
     ),
     (
         "Recipe 'LoRA' trains by the method ppo, which is not available. Available: full, lora, "
@@ -137,25 +158,31 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         {"model": GPTQ | {"quantization": "hqq"}},
     ),
     (
-        "Model 'Llama-2-7B' takes text, but dataset 'alpaca' is image.",
+        "Model 'Llama-2-7B' takes text, but dataset 'alpaca' is image. Choose a model that takes "
+        "image, or a dataset of text.",
         {"dataset": {"modality": "image"}, "recipe": {"modality": "image"}},
     ),
     (
-        "Recipe 'LoRA' trains on audio, but dataset 'alpaca' is text.",
+        "Recipe 'LoRA' trains on audio, but dataset 'alpaca' is text. Choose a recipe for text.",
         {"recipe": {"modality": "audio"}},
     ),
-    ("Dataset 'alpaca' has no rows.", {"dataset": {"num_samples": 0}}),
+    (
+        "Dataset 'alpaca' has no rows. Choose one that has some.",
+        {"dataset": {"num_samples": 0}},
+    ),
     (
         "columns: prompt is to be read from the column question, which dataset 'alpaca' has not. "
         "Its columns: instruction, output.",
         {"dataset": {"columns": ("instruction", "output")}, "columns": {"prompt": "question"}},
     ),
     (
-        "Dataset 'alpaca' has no train split. Its splits: test, validation.",
+        "Dataset 'alpaca' has no train split. Its splits: test, validation. Name the file "
+        "or folder of the rows to learn from train, and check it again.",
         {"dataset": {"splits": ("test", "validation")}},
     ),
     (
-        "Dataset 'alpaca' has no train split. Its splits: none.",
+        "Dataset 'alpaca' has no train split. Its splits: none. Name the file or folder of the "
+        "rows to learn from train, and check it again.",
         {"dataset": {"splits": ()}},
     ),
     (

@@ -37,8 +37,21 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "micro batch = global_batch_size / (grad_accum × gpus) must be a whole number: "
-        "8 / (3 × 1) is not.",
+        "8 / (3 × 1) is not. Set global_batch_size to 6 or 9.",
         {"train": {"global_batch_size": 8, "grad_accum": 3}},
+    ),
+    (
+        "micro batch = global_batch_size / (grad_accum × gpus) must be a whole number: "
+        "3 / (2 × 4) is not. Set global_batch_size to 8.",
+        {"train": {"global_batch_size": 3, "grad_accum": 2}, "resources": {"gpus": 4}},
+    ),
+    (
+        "optim adamw_8bit goes over whole tensors, and strategy zero1 leaves each GPU a share of "
+        "them. Use adamw_torch_fused, or ddp.",
+        {
+            "resources": {"gpus": 2, "strategy": "zero1"},
+            "train": {"optim": "adamw_8bit"},
+        },
     ),
     (
         "Mixed precision fp16 does not go with strategy zero2. Use bf16, or ddp.",
@@ -57,11 +70,13 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
-        "This job can never run here: it asks for 1 × a100-80gb, and there is 2 × t4, 1 × l4.",
+        "This job can never run here: it asks for 1 × a100-80gb, and there is 2 × t4, 1 × l4. "
+        "Choose gpus and gpu_type of what is there, or another partition.",
         {"resources": {"cards": (T4, T4, L4)}},
     ),
     (
-        "This job can never run here: it asks for 1 × a100-80gb, and there is no GPU.",
+        "This job can never run here: it asks for 1 × a100-80gb, and there is no GPU. Choose gpus "
+        "and gpu_type of what is there, or another partition.",
         {"resources": {"cards": (CardFacts(gpu_type="cpu"),)}},
     ),
     (

@@ -47,17 +47,18 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "Evaluation suite 'exact_match' needs a validation split. "
-        "The splits of dataset 'alpaca': train.",
+        "The splits of dataset 'alpaca': train. Hold some rows out as one on the dataset's page, "
+        "or leave it out.",
         {"eval_suites": ("exact_match",), "dataset": {"splits": ("train",)}},
     ),
     (
         "Evaluation suite 'exact_match' needs rows with prompt and completion, or messages. "
-        "The rows of dataset 'alpaca' are plain text.",
+        "The rows of dataset 'alpaca' are plain text. Leave it out.",
         {"eval_suites": ("exact_match",), "dataset": {"row_format": "text"}},
     ),
     (
         "Evaluation suite 'exact_match' needs rows with prompt and completion, or messages. "
-        "The rows of dataset 'alpaca' are chosen and rejected answers.",
+        "The rows of dataset 'alpaca' are chosen and rejected answers. Leave it out.",
         {**DPO, "eval_suites": ("exact_match",)},
     ),
     (
@@ -67,7 +68,8 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "load_best_model_at_end needs a validation split to compare checkpoints by. "
-        "The splits of dataset 'alpaca': train.",
+        "The splits of dataset 'alpaca': train. Hold some rows out as one on the dataset's page, "
+        "or leave it out.",
         {
             "train": {"load_best_model_at_end": True},
             "eval_interval": 50,
