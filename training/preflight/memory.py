@@ -142,7 +142,8 @@ def estimate_memory(
         experiment,
         shape,
         weights=weights,
-        outside=max(shape.total_params - shape.linear_params, 0) * numerics.weight,
+        outside=max(shape.total_params - shape.linear_params - shape.tower_params, 0)
+        * numerics.weight,
         gradients=trained * value,
         gathered_bytes=_gathered_bytes(experiment, numerics),
     )
@@ -317,13 +318,13 @@ def _gathered_bytes(experiment: Experiment, numerics: Numerics) -> float:
 
 
 def trainable_params(experiment: Experiment, shape: Shape) -> int:
-    """All of them, or those of the adapters."""
+    """All that text passes, or those of the adapters."""
     if experiment.tuning == "full":
-        return shape.total_params
+        return shape.total_params - shape.tower_params
     added = shape.lora_params(experiment.lora.r, experiment.lora.target_modules)
     if experiment.lora.use_dora:  # a magnitude for every output (Liu et al. 2024, equation 5)
-        targets = shape.targets(experiment.lora.target_modules)
-        added += shape.num_layers * sum(one.outputs for one in targets)
+        adapted = shape.adapted(experiment.lora.target_modules)
+        added += sum(layers * sum(one.outputs for one in targets) for layers, targets in adapted)
     if experiment.stack.trains_embeddings:  # PEFT's modules_to_save: copies beside the originals
         added += shape.embedding_params + shape.head_params
     return added
@@ -336,7 +337,7 @@ def weight_bytes(experiment: Experiment, shape: Shape) -> int:
     per_weight = quantized_bytes(experiment)
     if per_weight is None:
         return shape.total_params * numerics.weight
-    packed = shape.linear_params
+    packed = shape.packed_params
     packed += shape.vocab_size * shape.hidden_size if experiment.stack.quantizes_head else 0
     outside = max(shape.total_params - packed, 0)
     return round(packed * per_weight) + outside * numerics.weight

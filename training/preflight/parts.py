@@ -40,9 +40,24 @@ class Linear:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tower:
+    """What sees images beside a model of text: ``params`` in all, those of the matrices of its
+    layers included."""
+
+    num_layers: int
+    linears: tuple[Linear, ...]
+    params: int
+
+    @cached_property
+    def linear_params(self) -> int:
+        return self.num_layers * sum(one.weights for one in self.linears)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """Sizes of a model; ``exact`` says whether they are read or inferred. The intermediate size is
-    that of one expert where there are several, the active one what a token passes in all."""
+    that of one expert where there are several, the active one what a token passes in all. Nothing
+    but the parameters counts the ``tower``, which text does not pass."""
 
     num_layers: int
     hidden_size: int
@@ -65,6 +80,7 @@ class Shape:
     attention_dropout: bool = False
     hidden_dropout: bool = False
     counted_params: int | None = None
+    tower: Tower | None = None
 
     @cached_property
     def layer_params(self) -> int:
@@ -76,12 +92,22 @@ class Shape:
         if self.counted_params is not None:
             return self.counted_params
         outside = self.embedding_params + self.head_params + self.other_params
-        return self.num_layers * self.layer_params + outside
+        return self.num_layers * self.layer_params + outside + self.tower_params
+
+    @property
+    def tower_params(self) -> int:
+        """They are held like all others, and have no gradient."""
+        return self.tower.params if self.tower else 0
 
     @cached_property
     def linear_params(self) -> int:
-        """Weights of all layers' matrices: what 4-bit loading quantizes (never the head)."""
+        """Weights of all layers' matrices."""
         return self.num_layers * sum(one.weights for one in self.linears)
+
+    @property
+    def packed_params(self) -> int:
+        """What 4-bit loading quantizes: never the head."""
+        return self.linear_params + (self.tower.linear_params if self.tower else 0)
 
     @cached_property
     def active_linear_params(self) -> int:
@@ -102,15 +128,30 @@ class Shape:
         return self.num_kv_heads * self.head_dim
 
     def targets(self, modules: Collection[str] | str) -> tuple[Linear, ...]:
-        """The matrices PEFT would adapt: a name matches whole or as the last part of a path."""
-        modules_there = tuple(one for one in self.linears if not one.is_expert)
-        if modules == "all-linear":
-            return modules_there
-        wanted = [modules] if isinstance(modules, str) else modules
-        last_parts = {name.rsplit(".", 1)[-1] for name in wanted}
-        return tuple(one for one in modules_there if one.name in last_parts)
+        """The matrices of each layer that PEFT would adapt."""
+        return _targets(self.linears, modules)
 
     def lora_params(self, r: int, modules: Collection[str] | str) -> int:
         """Σ r × (inputs + outputs) over the targets of all layers (Hu et al. 2021, section 4)."""
-        per_layer = sum(r * (one.inputs + one.outputs) for one in self.targets(modules))
-        return self.num_layers * per_layer
+        return sum(
+            layers * sum(r * (one.inputs + one.outputs) for one in targets)
+            for layers, targets in self.adapted(modules)
+        )
+
+    def adapted(self, modules: Collection[str] | str) -> list[tuple[int, tuple[Linear, ...]]]:
+        """How many layers there are, and the matrices of each that PEFT would adapt. Names say
+        nothing of where, so the tower's are adapted too, in vain."""
+        parts = [(self.num_layers, self.linears)]
+        if self.tower:
+            parts.append((self.tower.num_layers, self.tower.linears))
+        return [(layers, _targets(linears, modules)) for layers, linears in parts]
+
+
+def _targets(linears: tuple[Linear, ...], modules: Collection[str] | str) -> tuple[Linear, ...]:
+    """A name matches whole or as the last part of a path."""
+    modules_there = tuple(one for one in linears if not one.is_expert)
+    if modules == "all-linear":
+        return modules_there
+    wanted = [modules] if isinstance(modules, str) else modules
+    last_parts = {name.rsplit(".", 1)[-1] for name in wanted}
+    return tuple(one for one in modules_there if one.name in last_parts)

@@ -11,58 +11,43 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from training.preflight.configs import LARGEST, on, part_of, size
 from training.preflight.facts import ModelFacts
-from training.preflight.families import FAMILIES, LLAMA, Family, Switch
+from training.preflight.families import FAMILIES, LLAMA, Family
 from training.preflight.parts import Linear, Shape
+from training.preflight.towers import tower_of
 
 __all__ = ["Linear", "Shape", "shape_of"]
 
-# A size above this is a mistake or an attack, and is read as "not known".
-_LARGEST = 10**7
 _LARGEST_MODEL = 10**14
 
 
 def shape_of(model: ModelFacts) -> Shape | None:
     """The shape of a model from the best that is known of it, None where nothing is."""
     config = model.config or {}
-    inner = config.get("text_config")
-    nested = isinstance(inner, dict)
-    shape = _from_config(inner if isinstance(inner, dict) else config)
+    inner = part_of(config, "text_config")
+    shape = _from_config(config if inner is None else inner)
     if shape is None:
         return _inferred(model)
+    if inner is not None:
+        tower = tower_of(config, shape.hidden_size)
+        shape = replace(shape, tower=tower, exact=shape.exact and tower is not None)
     counted = model.params if not model.quantized else None
     if counted is not None and 0 < counted < _LARGEST_MODEL:
         return replace(shape, counted_params=counted)
-    return replace(shape, exact=shape.exact and not nested)
-
-
-def _size(config: dict[str, Any], *keys: str) -> int | None:
-    """The first of the keys that holds a believable size."""
-    for key in keys:
-        value = config.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST:
-            return value
-    return None
-
-
-def _on(config: dict[str, Any], switch: Switch) -> bool:
-    if isinstance(switch, bool):
-        return switch
-    key, default = switch
-    value = config.get(key, default)
-    return value if isinstance(value, bool) else default
+    return shape
 
 
 def _from_config(config: dict[str, Any]) -> Shape | None:
     model_type = config.get("model_type")
     known = isinstance(model_type, str) and model_type in FAMILIES
     family = FAMILIES[str(model_type)] if known else LLAMA
-    hidden = _size(config, "hidden_size", "n_embd", "d_model")
-    layers = _size(config, "num_hidden_layers", "n_layer", "n_layers")
-    vocab = 0 if family.sees_images else _size(config, "vocab_size")
+    hidden = size(config, "hidden_size", "n_embd", "d_model")
+    layers = size(config, "num_hidden_layers", "n_layer", "n_layers")
+    vocab = 0 if family.sees_images else size(config, "vocab_size")
     if hidden is None or layers is None or vocab is None:
         return None
-    heads = _size(config, "num_attention_heads", "n_head", "n_heads") or max(hidden // 128, 1)
+    heads = size(config, "num_attention_heads", "n_head", "n_heads") or max(hidden // 128, 1)
     shape = _assemble(
         family,
         num_layers=layers,
@@ -70,15 +55,15 @@ def _from_config(config: dict[str, Any]) -> Shape | None:
         vocab=vocab,
         heads=heads,
         kv_heads=_kv_heads(family, config, heads),
-        head_dim=_size(config, "head_dim") or max(hidden // heads, 1),
+        head_dim=size(config, "head_dim") or max(hidden // heads, 1),
         inner=_inner(family, config, hidden),
         biases=(
-            _on(config, family.qkv_bias),
-            _on(config, family.out_bias),
-            _on(config, family.mlp_bias),
+            on(config, family.qkv_bias),
+            on(config, family.out_bias),
+            on(config, family.mlp_bias),
         ),
         norms=_norms(family, config),
-        tied=_on(config, ("tie_word_embeddings", family.tied)),
+        tied=on(config, ("tie_word_embeddings", family.tied)),
     )
     shape = replace(
         shape,
@@ -99,38 +84,38 @@ def _drops(family: Family, config: dict[str, Any], *words: str) -> bool:
 
 
 def _inner(family: Family, config: dict[str, Any], hidden: int) -> int:
-    inner = _size(config, "ffn_hidden_size", "intermediate_size", "ffn_dim", "n_inner")
+    inner = size(config, "ffn_hidden_size", "intermediate_size", "ffn_dim", "n_inner")
     return max(1, int((inner or 4 * hidden) * family.inner_share))
 
 
 def _kv_heads(family: Family, config: dict[str, Any], heads: int) -> int:
-    grouped = _size(config, "num_key_value_heads", "num_kv_heads") or heads
+    grouped = size(config, "num_key_value_heads", "num_kv_heads") or heads
     if family.is_encoder:
         return heads
-    if not family.multi_query or _on(config, ("new_decoder_architecture", False)):
+    if not family.multi_query or on(config, ("new_decoder_architecture", False)):
         return grouped
-    return 1 if _on(config, ("multi_query", True)) else heads
+    return 1 if on(config, ("multi_query", True)) else heads
 
 
 def _norms(family: Family, config: dict[str, Any]) -> int:
     """Falcon norms once for a parallel layer, twice in its newer and its sequential form; StableLM
     once where it is parallel."""
     if config.get("model_type") == "stablelm":
-        return 1 if _on(config, ("use_parallel_residual", False)) else 2
+        return 1 if on(config, ("use_parallel_residual", False)) else 2
     if "parallel_attn" not in config and config.get("model_type") != "falcon":
         return family.norms
-    if _on(config, ("new_decoder_architecture", False)):
+    if on(config, ("new_decoder_architecture", False)):
         return 1 if config.get("num_ln_in_parallel_attn") == 1 else 2
-    return 1 if _on(config, ("parallel_attn", True)) else 2
+    return 1 if on(config, ("parallel_attn", True)) else 2
 
 
 def _with_experts(shape: Shape, family: Family, config: dict[str, Any]) -> Shape:
     """Experts in place of the feed-forward matrices, the router that chooses among them, and what
     every token passes beside them. Some layers may be dense all the same."""
-    count = _size(config, "num_local_experts", "num_experts") or 1
-    chosen = min(_size(config, "num_experts_per_tok") or 1, count)
-    width = _size(config, str(family.expert_width)) or shape.intermediate_size
-    shared = _size(config, family.shared_width) or 0 if family.shared_width else 0
+    count = size(config, "num_local_experts", "num_experts") or 1
+    chosen = min(size(config, "num_experts_per_tok") or 1, count)
+    width = size(config, str(family.expert_width)) or shape.intermediate_size
+    shared = size(config, family.shared_width) or 0 if family.shared_width else 0
     hidden = shape.hidden_size
     dense = [one for one in shape.linears if one.reads in ("mlp_input", "mlp_inner")]
     attention = [one for one in shape.linears if one not in dense]
@@ -160,7 +145,7 @@ def _dense_layers(num_layers: int, config: dict[str, Any]) -> int:
     """Layers without experts: those named, and all but every n-th."""
     named = config.get("mlp_only_layers")
     named = {one for one in named if isinstance(one, int)} if isinstance(named, list) else set()
-    step = _size(config, "decoder_sparse_step") or 1
+    step = size(config, "decoder_sparse_step") or 1
     if step == 1:
         return len([one for one in named if 0 <= one < num_layers])
     sparse = num_layers // step
@@ -171,16 +156,16 @@ def _with_positions(shape: Shape, family: Family, config: dict[str, Any]) -> Sha
     """Add learned positions, and OPT's narrower embeddings with their two projections."""
     hidden, other = shape.hidden_size, shape.other_params
     if family.positions is not None:
-        length = _size(config, "max_position_embeddings", "n_positions") or 0
+        length = size(config, "max_position_embeddings", "n_positions") or 0
         other += (length + family.positions) * hidden
     if family.token_types:
-        other += (_size(config, "type_vocab_size") or 2) * hidden
-    width = _size(config, "word_embed_proj_dim") or hidden
+        other += (size(config, "type_vocab_size") or 2) * hidden
+    width = size(config, "word_embed_proj_dim") or hidden
     if config.get("model_type") != "opt":
         return replace(shape, other_params=other)
     if width != hidden:
         other += 2 * width * hidden
-    if not _on(config, ("do_layer_norm_before", True)):
+    if not on(config, ("do_layer_norm_before", True)):
         other -= 2 * hidden
     embedding = shape.vocab_size * width
     head = embedding if shape.head_params else 0
@@ -195,16 +180,16 @@ def _with_head(shape: Shape, family: Family, config: dict[str, Any]) -> Shape:
     classes = config.get("architectures")
     chooses = isinstance(classes, list) and any("Classification" in str(one) for one in classes)
     labels = config.get("id2label")
-    count = len(labels) if isinstance(labels, dict) else _size(config, "num_labels") or 2
+    count = len(labels) if isinstance(labels, dict) else size(config, "num_labels") or 2
     if chooses or family.sees_images:
         biased = family.is_encoder
         shape = replace(shape, head_params=count * hidden + (count if biased else 0))
     if family.sees_images:
-        size = _size(config, "image_size") or 224
-        patch = _size(config, "patch_size") or 16
-        channels = _size(config, "num_channels") or 3
+        image = size(config, "image_size") or 224
+        patch = size(config, "patch_size") or 16
+        channels = size(config, "num_channels") or 3
         embedding = channels * patch**2 * hidden + hidden + hidden
-        embedding += ((size // patch) ** 2 + 1) * hidden
+        embedding += ((image // patch) ** 2 + 1) * hidden
         return replace(shape, embedding_params=embedding)
     if not family.is_encoder:
         return shape
@@ -308,7 +293,7 @@ def _inferred(model: ModelFacts) -> Shape | None:
 
 
 def _believable(value: int | None) -> int | None:
-    return value if value is not None and 0 < value <= _LARGEST else None
+    return value if value is not None and 0 < value <= LARGEST else None
 
 
 def _total(model: ModelFacts) -> int | None:

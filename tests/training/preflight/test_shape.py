@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.training.preflight.experiments import (
+    FULL,
     GPT_2,
     LLAMA_2_7B,
     LLAMA_3_8B,
     MISTRAL_7B,
     QWEN_25_05B,
+    make_experiment,
 )
-from training.preflight import ModelFacts
+from training.preflight import ModelFacts, configs
+from training.preflight.estimate import estimate
 from training.preflight.families import FAMILIES
 from training.preflight.shape import Shape, shape_of
 
@@ -169,6 +175,91 @@ def test_a_text_model_inside_a_larger_one_is_found_but_not_called_exact() -> Non
     inner = shape({"model_type": "gemma3", "text_config": LLAMA_2_7B | {"model_type": "llama"}})
     assert inner.num_layers == 32
     assert not inner.exact
+
+
+# As published (google/gemma-3-4b-it, config.json): what is as Transformers has it is left out.
+GEMMA_3_4B: dict[str, Any] = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "mm_tokens_per_image": 256,
+    "model_type": "gemma3",
+    "text_config": {
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "model_type": "gemma3_text",
+        "num_hidden_layers": 34,
+        "sliding_window": 1024,
+    },
+    "vision_config": {
+        "hidden_size": 1152,
+        "image_size": 896,
+        "intermediate_size": 4304,
+        "model_type": "siglip_vision_model",
+        "num_attention_heads": 16,
+        "num_hidden_layers": 27,
+        "patch_size": 14,
+        "vision_use_head": False,
+    },
+}
+
+
+def test_what_a_published_gemma_3_leaves_out_is_known_and_its_tower_counted() -> None:
+    import torch
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    config = Gemma3Config(
+        text_config=GEMMA_3_4B["text_config"], vision_config=GEMMA_3_4B["vision_config"]
+    )
+    with torch.device("meta"):
+        model = Gemma3ForConditionalGeneration(config)
+    found = shape(GEMMA_3_4B)
+    assert found.exact
+    assert found.total_params == sum(p.numel() for p in model.parameters())
+    language = sum(p.numel() for p in model.model.language_model.parameters())
+    assert found.tower_params == found.total_params - language
+    assert (found.num_heads, found.num_kv_heads, found.vocab_size) == (8, 4, 262_208)
+
+
+def test_the_tower_of_gemma_3_is_held_and_adapted_but_not_trained() -> None:
+    found = estimate(make_experiment(model={"config": GEMMA_3_4B}, recipe=FULL))
+    assert found is not None
+    assert found.memory.weights_bytes == 2 * found.shape.total_params
+    assert found.memory.trainable_params == found.shape.total_params - found.shape.tower_params
+    # all-linear: four matrices of attention and two of the feed-forward in each layer of the tower
+    text = replace(found.shape, tower=None).lora_params(8, "all-linear")
+    tower = 27 * 8 * (4 * (1152 + 1152) + 2 * (1152 + 4304))
+    assert found.shape.lora_params(8, "all-linear") == text + tower
+
+
+def test_what_configs_leave_out_is_what_transformers_has() -> None:
+    import dataclasses
+
+    from transformers import CONFIG_MAPPING
+
+    known = json.loads(Path(configs.__file__).with_name("defaults.json").read_text("utf-8"))
+    assert {*known, "qwen"} - {"siglip_vision_model"} == set(FAMILIES)
+    for family, sizes in known.items():
+        theirs = {one.name: one.default for one in dataclasses.fields(CONFIG_MAPPING[family])}
+        assert {name: theirs[name] for name in sizes} == sizes, family
+
+
+def test_the_first_qwen_is_counted_to_the_parameter() -> None:
+    """Qwen/Qwen-1_8B, of which Transformers has no class: its config counts both halves of the
+    gate, and its own code says 1,836,828,672."""
+    found = shape(
+        {
+            "model_type": "qwen",
+            "hidden_size": 2048,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "vocab_size": 151_936,
+            "kv_channels": 128,
+            "no_bias": True,
+            "tie_word_embeddings": False,
+        }
+    )
+    assert found.total_params == 1_836_828_672
+    assert found.exact
 
 
 def test_an_unknown_family_is_read_as_a_llama_but_not_called_exact() -> None:
