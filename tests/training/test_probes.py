@@ -19,7 +19,16 @@ from activity.models import Activity
 from tests.contract.rows import STATISTICS
 from tests.factories import make_dataset, make_model, make_worker
 from training import probes, progress, quotas, reconciler, run_plan, runner, scheduler, tasks
-from training.models import Experiment, Job, Lease, Measurement, Probe, Recipe, Worker
+from training.models import (
+    Experiment,
+    Job,
+    Lease,
+    Measurement,
+    Partition,
+    Probe,
+    Recipe,
+    Worker,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent", "home")]
 URL = "/api/experiments/probe"
@@ -241,6 +250,17 @@ def test_what_a_dead_worker_has_left_is_swept_up(
     assert not Job.objects.exists()
     assert not (home / "runs" / str(job.pk)).exists()
     assert show(api, asked)["status"] == "COMPLETED"
+
+
+def test_it_runs_in_the_partition_that_was_asked_for(api: APIClient, plan: dict[str, Any]) -> None:
+    """There and nowhere else, however idle the others are."""
+    wanted = Partition.objects.create(name="wanted")
+    plan["resources"] = {"gpus": 0, "partition_id": str(wanted.pk)}
+    assert api.post(URL, plan, format="json").status_code == 202
+    assert scheduler.dispatch() == 0
+    there = make_worker(partition="wanted")
+    assert scheduler.dispatch() == 1
+    assert Job.objects.get().worker == there
 
 
 def test_it_never_takes_a_device_that_a_job_holds(

@@ -190,7 +190,7 @@ def lies_flat(e: Experiment) -> bool:
     """Whether batches are without padding, as far as the model's family says."""
     if e.train.attn_implementation != FLAT_ATTENTION or not e.has_token_head:
         return False
-    return (e.model.config or {}).get("model_type") not in NOT_FLAT
+    return e.model.family not in NOT_FLAT
 
 
 def _window(config: dict[str, Any]) -> float:

@@ -49,11 +49,11 @@ def gguf_has_no_place_for_it(e: Experiment) -> Iterator[Finding]:
             "that chooses labels. Export onnx instead."
         )
         return
-    model_type = (e.model.config or {}).get("model_type")
-    if isinstance(model_type, str) and model_type not in GGUF_MODEL_TYPES:
+    family = e.model.family
+    if family and family not in GGUF_MODEL_TYPES:
         yield error(
             f"Export 'gguf' is written for {listed(GGUF_MODEL_TYPES)}; model '{e.model.name}' is "
-            f"{model_type}. Leave gguf out."
+            f"{family}. Leave gguf out."
         )
 
 

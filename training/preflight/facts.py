@@ -47,6 +47,12 @@ class ModelFacts:
     template_renders: bool | None = None
     problems: tuple[str, ...] = ()
 
+    @property
+    def family(self) -> str:
+        """The config's ``model_type``, "" where it says none."""
+        said = (self.config or {}).get("model_type")
+        return said if isinstance(said, str) else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:

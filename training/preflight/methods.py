@@ -40,7 +40,8 @@ def rows_are_of_another_kind(e: Experiment) -> Iterator[Finding]:
     wanted = " or ".join(words_for(one) for one in method.rows)
     yield error(
         f"Recipe '{e.recipe.name}' ({e.recipe.method}) learns from {wanted}. "
-        f"The rows of dataset '{e.dataset.name}' are {words_for(kind)}."
+        f"The rows of dataset '{e.dataset.name}' are {words_for(kind)}. Choose a recipe that "
+        "learns from such rows, or other data."
     )
 
 
@@ -49,9 +50,8 @@ def words_for(kind: str) -> str:
 
 
 def architecture_has_no_class(e: Experiment) -> Iterator[Finding]:
-    known = CLASSES.get(e.recipe.method)
-    family = (e.model.config or {}).get("model_type")
-    if known is not None and isinstance(family, str) and family not in known:
+    known, family = CLASSES.get(e.recipe.method), e.model.family
+    if known is not None and family and family not in known:
         yield error(
             f"Transformers has no class for {e.recipe.method.replace('_', ' ')} with models of the "
             f"family {family}, as '{e.model.name}' is. Choose another model."

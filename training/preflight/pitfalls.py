@@ -23,9 +23,8 @@ ADA = 8.9  # compute capability
 
 
 def attention_is_not_in_the_family(e: Experiment) -> Iterator[Finding]:
-    family = (e.model.config or {}).get("model_type")
-    wanted = e.train.attn_implementation
-    if isinstance(family, str) and family in WITHOUT.get(wanted, ()):
+    family, wanted = e.model.family, e.train.attn_implementation
+    if family in WITHOUT.get(wanted, ()):
         others = [name for name in ("sdpa", "eager") if family not in WITHOUT.get(name, ())]
         yield error(
             f"attn_implementation {wanted} is not made for models of the family {family}, as "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from training.preflight import CardFacts, Resources
+from training.preflight import CardFacts, Resources, hardware
 from training.preflight.hardware import GIB, MIB, card_for, find_card, known_cards
 
 
@@ -33,6 +36,14 @@ def test_every_slug_is_lower_case_and_finds_itself() -> None:
     for slug in known_cards():
         assert slug == slug.lower()
         assert getattr(find_card(slug), "slug", None) == slug
+
+
+def test_every_card_says_where_its_numbers_are_from() -> None:
+    catalogue = json.loads(Path(hardware.__file__).with_name("cards.json").read_text("utf-8"))
+    for card in catalogue["cards"]:
+        assert len(card["source"]) > 10, card["slug"]
+        assert len(card["usable_source"]) > 10, card["slug"]
+        assert card["usable_gib"] * 1024**3 < card["memory_gb"] * 1.08e9, card["slug"]
 
 
 def test_what_is_no_card_is_not_found() -> None:

@@ -96,12 +96,13 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "Recipe 'DPO' (dpo) learns from chosen and rejected answers. The rows of dataset 'alpaca' "
-        "are prompt and completion.",
+        "are prompt and completion. Choose a recipe that learns from such rows, or other data.",
         {**DPO, "dataset": {}},
     ),
     (
         "Recipe 'KTO' (kto) learns from answers judged true or false or chosen and rejected "
-        "answers. The rows of dataset 'alpaca' are plain text.",
+        "answers. The rows of dataset 'alpaca' are plain text. Choose a recipe that learns from "
+        "such rows, or other data.",
         {"recipe": {"name": "KTO", "method": "kto"}, "dataset": {"row_format": "text"}},
     ),
     (

@@ -9,6 +9,7 @@ import pytest
 from tests.training.preflight.experiments import FULL, make_experiment
 from tests.training.preflight.sentences import GPTQ, stands_in_the_way
 from training.preflight import CardFacts, check
+from training.preflight.hardware import known_cards
 
 T4 = CardFacts(gpu_type="t4", memory_mb=15_000)
 L4 = CardFacts(gpu_type="l4", memory_mb=23_000)
@@ -68,6 +69,10 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
             "recipe": {"supports_quantized": True},
             "resources": {"gpus": 2, "strategy": "fsdp"},
         },
+    ),
+    (
+        f"GPU type 'a1000-99gb' is not known. Known: {', '.join(known_cards())}.",
+        {"resources": {"gpu_type": "a1000-99gb"}},
     ),
     (
         "This job can never run here: it asks for 1 × a100-80gb, and there is 2 × t4, 1 × l4. "

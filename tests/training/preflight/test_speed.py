@@ -7,8 +7,9 @@ import pytest
 from tests.training.preflight.experiments import FULL, LLAMA_2_7B, SOUND, make_experiment
 from training.preflight import ModelFacts, check
 from training.preflight.batches import mean_row_tokens, padded_row_tokens
+from training.preflight.estimate import estimate
 from training.preflight.shape import shape_of
-from training.preflight.speed import flops_per_token
+from training.preflight.speed import communication_seconds, flops_per_token
 
 IN_LAYERS = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
 HEAD = 32000 * 4096
@@ -24,6 +25,54 @@ def test_the_arithmetic_of_a_token_worked_out_by_hand() -> None:
     again = make_experiment(train={"gradient_checkpointing": True})
     assert flops_per_token(again, shape, 512) == (
         4 * (IN_LAYERS + HEAD) + 2 * IN_LAYERS + 4 * attention
+    )
+
+
+N = 6_738_415_616  # Llama-2-7B
+
+
+@pytest.mark.parametrize(
+    ("strategy", "gpus", "accumulation", "passed_bytes"),
+    [
+        ("ddp", 1, 1, 0),
+        ("ddp", 8, 1, 2 * 2 * N),  # gradients in bfloat16, twice over the ring
+        ("ddp", 8, 4, 2 * 2 * N / 4),  # ... once in four micro batches
+        ("zero1", 8, 4, (2 * N + 2 * N) / 4),  # weights gathered, gradients summed to shares
+        ("zero2", 8, 4, 2 * N / 4 + 2 * N),  # ... these after every micro batch
+        ("zero3", 8, 4, 2 * 2 * N + 2 * N),  # weights forward and backward
+        ("fsdp", 8, 4, 2 * 2 * N + 2 * N),
+    ],
+)
+def test_what_passes_between_the_cards_worked_out_by_hand(
+    strategy: str, gpus: int, accumulation: int, passed_bytes: float
+) -> None:
+    e = make_experiment(
+        recipe=FULL,
+        train={"grad_accum": accumulation, "global_batch_size": 32},
+        resources={"gpus": gpus, "strategy": strategy, "gpu_type": "h100-sxm"},
+    )
+    needs = estimate(e)
+    assert needs is not None
+    link = 450 * 1e9 * 0.7  # NVLink of an H100, of which collectives reach seven tenths
+    seconds = communication_seconds(e, needs.shape, needs.card, needs.memory)
+    assert seconds == pytest.approx(passed_bytes * (gpus - 1) / gpus / link)
+
+
+def test_a_slower_link_and_a_network_take_longer() -> None:
+    def seconds(gpus: int, card: str) -> float:
+        e = make_experiment(
+            recipe=FULL,
+            train={"grad_accum": 1, "global_batch_size": gpus},
+            resources={"gpus": gpus, "strategy": "ddp", "gpu_type": card},
+        )
+        needs = estimate(e)
+        assert needs is not None
+        return communication_seconds(e, needs.shape, needs.card, needs.memory)
+
+    over_the_bus = seconds(2, "l4")
+    assert over_the_bus > 5 * seconds(2, "h100-sxm")
+    assert seconds(16, "h100-sxm") / seconds(8, "h100-sxm") == pytest.approx(
+        (15 / 16) / (7 / 8) * 3 / 2
     )
 
 
