@@ -63,6 +63,10 @@ def waiting_generations() -> list[Generation]:
     return list(waiting.order_by("created_at", "pk"))
 
 
+def somebody_asks() -> bool:
+    return Generation.objects.filter(status=Status.QUEUED).exists()
+
+
 class GiveWay(Exception):
     """Somebody else is to have the device first."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -59,6 +60,7 @@ class Answerer:
     loading_since: float | None = None
     counted_at: float = field(default_factory=time.monotonic)
     idle_since: float = field(default_factory=time.monotonic)
+    jobs_seen_at: float = -math.inf
     is_told_to_stop: bool = False
     is_spoilt: bool = False  # something has failed in it: the next prompt gets a new one
     has_answered: bool = False
@@ -239,11 +241,21 @@ def _attend(answerer: Answerer, going_down: Callable[[], bool]) -> None:
             answerer.see_to_limits()
         elif answerer.is_spoilt:
             return
-        elif generation := placing.next_of(serving):
+        elif generation := _next(answerer):
             answerer.take_up(generation)
         elif _is_idle(answerer):
             return
         time.sleep(POLL_SECONDS)
+
+
+def _next(answerer: Answerer) -> Generation | None:
+    """Prompts are looked for all the time. Of jobs thousands may wait, and whether one of them is
+    to have the device is seen soon enough."""
+    seen_to = time.monotonic() - answerer.jobs_seen_at < HEARTBEAT_SECONDS
+    if seen_to and not placing.somebody_asks():
+        return None
+    answerer.jobs_seen_at = time.monotonic()
+    return placing.next_of(answerer.serving)
 
 
 def _is_idle(answerer: Answerer) -> bool:

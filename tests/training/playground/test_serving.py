@@ -104,6 +104,24 @@ def test_a_job_that_waits_for_the_device_gets_it_first(
     assert reason == f"Waits for the CPU: '{job.name}' runs there now."
 
 
+def test_an_idle_model_asks_for_prompts_often_and_for_jobs_once_a_second(
+    ask: Ask, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TRAINYARD_PLAYGROUND_IDLE_SECONDS = 1.5
+    looked: list[Serving] = []
+    next_of = placing.next_of
+
+    def noted(one: Serving) -> Generation | None:
+        looked.append(one)
+        return next_of(one)
+
+    monkeypatch.setattr(placing, "next_of", noted)
+    asked = ask()
+    serve(ANSWERS)
+    assert status_of(asked) == "COMPLETED"
+    assert 2 <= len(looked) <= 5  # to begin with, after the answer, and a second later
+
+
 def test_it_never_takes_a_device_that_a_job_holds(ask: Ask, here: Worker) -> None:
     job = make_job(status=Status.RUNNING)
     make_lease(job, Device.objects.get(worker=here))
