@@ -36,7 +36,12 @@ class CannotBeDone(Exception):
 
 def folder_of(checkpoint: Checkpoint) -> Path:
     """Where it lies, whatever its row says of the way there. It may be gone."""
-    return run_dir(checkpoint.job) / "checkpoints" / f"step-{checkpoint.step:06d}"
+    return _folder_in(run_dir(checkpoint.job), checkpoint.step)
+
+
+def _folder_in(run: Path, step: int) -> Path:
+    """As `training.trainer.checkpoint` names it."""
+    return run / "checkpoints" / f"step-{step:06d}"
 
 
 def is_there(checkpoint: Checkpoint) -> bool:
@@ -123,7 +128,7 @@ def seed(job: Job, checkpoint: Checkpoint) -> None:
     source = checkpoint.job
     steps, evaluations = _way_to(checkpoint, job.experiment)
     folder = run_dir(job)
-    link_tree(folder_of(checkpoint), folder / "checkpoints" / f"step-{checkpoint.step:06d}")
+    link_tree(folder_of(checkpoint), _folder_in(folder, checkpoint.step))
     lines = [
         {"event": event, "time": when.timestamp(), **facts}
         for event, when, facts in [
@@ -142,7 +147,7 @@ def seed(job: Job, checkpoint: Checkpoint) -> None:
     Checkpoint.objects.create(
         job=job,
         step=checkpoint.step,
-        path=str(folder / "checkpoints" / f"step-{checkpoint.step:06d}"),
+        path=str(_folder_in(folder, checkpoint.step)),
         size_bytes=checkpoint.size_bytes,
         created_at=checkpoint.created_at,
     )

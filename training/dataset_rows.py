@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 from registry import doctor
 from registry.models import BaseModel, Dataset, Modality
 from registry.storage import BadPath
-from training import token_counts
+from training import outside, token_counts
 from training.preflight.lengths import Lengths
 
 log = logging.getLogger(__name__)
 
 COMMAND = [sys.executable, "-m", "training.trainer.previewing"]
-TIMEOUT_S = 20
 # Lengths that people choose from; the model's own is added.
 LIMITS = (128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 METHOD_OF = {
@@ -66,20 +60,10 @@ def preview(
         "max_length": max_length,
     }
     try:
-        done = subprocess.run(
-            COMMAND,
-            input=json.dumps(order).encode(),
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            cwd=settings.BASE_DIR,
-            env={"PATH": os.environ.get("PATH", ""), "TOKENIZERS_PARALLELISM": "false"},
-            check=True,
-        )
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return outside.ask(COMMAND, order)
+    except outside.NoAnswer as error:
         log.warning("the rows of %s cannot be shown: %s", dataset, error)
         return {"rows": [], "problem": "The rows could not be read in time."}
-    return answer
 
 
 def files_of(dataset: Dataset, split: str) -> list[str]:

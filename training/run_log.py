@@ -19,6 +19,7 @@ PAGE_BYTES = 12 * 1024
 MOST_SEARCHED = 32 * 2**20
 MOST_FOUND = 60
 BLOCK_BYTES = 2**20
+LONGEST_SEARCH = 200  # characters
 SHOWN_BYTES = 300  # of a line, around what was found
 
 

@@ -15,6 +15,11 @@ from training.models import Job
 from training.trainer import spec
 
 
+def export_dir(job: Job) -> Path:
+    """What the job has made, a folder for each kind of export."""
+    return Path(settings.TRAINYARD_EXPORTS) / str(job.pk)
+
+
 def run_dir(job: Job) -> Path:
     return Path(settings.TRAINYARD_RUNS) / str(job.pk)
 
@@ -69,7 +74,7 @@ def plan_of(job: Job) -> spec.RunSpec:
                 "num_threads": job.worker.cpu_threads if job.worker else 1,
             },
             "export": experiment.export or ["safetensors"],
-            "export_dir": str(Path(settings.TRAINYARD_EXPORTS) / str(job.pk)),
+            "export_dir": str(export_dir(job)),
             "cache_dir": str(settings.TRAINYARD_TOKEN_CACHE),
             "cache_limit_gb": settings.TRAINYARD_TOKEN_CACHE_GB,
             **(_of_a_probe(job) if job.is_probe else {}),

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -269,7 +268,7 @@ def delete(job: Job, *, actor: Any) -> None:
             raise StillOpen(job)
         folders = [run_plan.run_dir(job)]
         if job.result is None:
-            folders.append(Path(settings.TRAINYARD_EXPORTS) / str(job.pk))
+            folders.append(run_plan.export_dir(job))
         experiment = job.experiment
         job.delete()
         if not experiment.jobs.exists():

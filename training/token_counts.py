@@ -9,15 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -26,6 +23,7 @@ from api import remembered
 from registry import doctor
 from registry.models import BaseModel, Dataset
 from registry.storage import BadPath
+from training import outside
 from training.models import TokenCount
 from training.preflight.lengths import Lengths
 from training.preflight.token_rate import GUESSED, TokenRate, rate_of
@@ -35,7 +33,6 @@ log = logging.getLogger(__name__)
 
 VERSION = 1  # to be raised when the same rows would be counted otherwise
 COMMAND = [sys.executable, "-m", "training.trainer.counting"]
-TIMEOUT_S = 20
 # What could not be counted may have been a moment's trouble.
 TRY_AGAIN = timedelta(minutes=10)
 KINDS = {
@@ -152,20 +149,10 @@ def _files(dataset: Dataset) -> list[str]:
 def _count(
     model: BaseModel, files: list[str], kind: str, columns: dict[str, str]
 ) -> dict[str, Any]:
-    """In a process of its own: it parses what others have written."""
     order = {"model": model.storage_path, "files": files, "kind": kind, "columns": columns}
     try:
-        done = subprocess.run(
-            COMMAND,
-            input=json.dumps(order).encode(),
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            cwd=settings.BASE_DIR,
-            env={"PATH": os.environ.get("PATH", ""), "TOKENIZERS_PARALLELISM": "false"},
-            check=True,
-        )
-        answer = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        answer = outside.ask(COMMAND, order)
+    except outside.NoAnswer as error:
         log.warning("the tokens of %s for %s cannot be counted: %s", files[0], model, error)
         return {"problem": str(error)[:500]}
     if answer["problem"]:

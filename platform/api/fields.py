@@ -13,3 +13,15 @@ class ShapedJSON(serializers.JSONField):
     def __init__(self, shape: Any, **kwargs: Any) -> None:
         self.shape = shape
         super().__init__(**{"read_only": True, **kwargs})
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses keys it does not know: a mistyped setting must not be lost in silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
+            known = ", ".join(sorted(self.fields))
+            raise serializers.ValidationError(
+                dict.fromkeys(unknown, f"There is no such setting. There are: {known}.")
+            )
+        return super().to_internal_value(data)

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.errors import Conflict
+from api.fields import StrictSerializer
 from api.views import as_uuid
 from registry import checks, copies, downloads, services, versions
 from registry.api.filters import DatasetTaskFilter, DatasetVersionFilter
@@ -26,18 +27,6 @@ WITH = OpenApiParameter(
     OpenApiTypes.UUID,
     description="The other version. Not given: the one before this.",
 )
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses keys that it does not know."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
-            known = ", ".join(sorted(self.fields))
-            raise serializers.ValidationError(
-                dict.fromkeys(unknown, f"There is no such field. There are: {known}.")
-            )
-        return super().to_internal_value(data)
 
 
 class DatasetColumnsSerializer(StrictSerializer):

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.text import slugify
@@ -25,9 +24,8 @@ from api.pagination import LARGEST, whole_number
 from training import again, checkpoints, run_log, services
 from training.api import filters, serializers, shapes
 from training.models import Checkpoint, Job
-from training.run_plan import run_dir
+from training.run_plan import export_dir, run_dir
 
-LONGEST_SEARCH = 200
 LOG_OFFSET = OpenApiParameter(
     "offset",
     {"type": "integer", "minimum": 0, "maximum": LARGEST},
@@ -36,7 +34,7 @@ LOG_OFFSET = OpenApiParameter(
 SEARCH = (
     OpenApiParameter(
         "q",
-        {"type": "string", "minLength": 1, "maxLength": LONGEST_SEARCH},
+        {"type": "string", "minLength": 1, "maxLength": run_log.LONGEST_SEARCH},
         required=True,
         description="The words to look for, in capitals or not.",
     ),
@@ -127,14 +125,14 @@ class FilesOfAJob(viewsets.GenericViewSet[Any]):
         job = self.get_object()
         found = get_object_or_404(job.artifacts, pk=int(artifact_id))
         path = Path(found.path)
-        return downloads.file(request, path, root=exports_of(job), sha256=found.sha256)
+        return downloads.file(request, path, root=export_dir(job), sha256=found.sha256)
 
     @extend_schema(operation_id="jobs_artifacts_archive", responses=BINARY)
     @action(detail=True, url_path="artifacts/download")
     def download_artifacts(self, request: Request, pk: str) -> HttpResponseBase:
         """All the files that it has made, as a tar archive."""
         job = self.get_object()
-        root = exports_of(job)
+        root = export_dir(job)
         paths = {}
         for artifact in job.artifacts.all():
             path = Path(artifact.path)
@@ -156,8 +154,8 @@ class FilesOfAJob(viewsets.GenericViewSet[Any]):
         """The lines of the log that have these words in them, and the byte at which each begins.
         A long log is looked through in parts: go on from `next_offset` until it is `size`."""
         words = request.query_params.get("q", "")
-        if not words or len(words) > LONGEST_SEARCH or "\n" in words:
-            raise ValidationError({"q": f"One to {LONGEST_SEARCH} characters of one line."})
+        if not words or len(words) > run_log.LONGEST_SEARCH or "\n" in words:
+            raise ValidationError({"q": f"One to {run_log.LONGEST_SEARCH} characters of one line."})
         job, offset = self.get_object(), whole_number(request, "offset", 0) or 0
         return Response(asdict(run_log.search(job, words, offset)))
 
@@ -186,10 +184,6 @@ class FilesOfAJob(viewsets.GenericViewSet[Any]):
 
     def _created(self, job: Job) -> Response:
         raise NotImplementedError
-
-
-def exports_of(job: Job) -> Path:
-    return Path(settings.TRAINYARD_EXPORTS) / str(job.pk)
 
 
 def file_name(job: Job) -> str:

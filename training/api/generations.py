@@ -16,11 +16,11 @@ from accounts.models import Project
 from accounts.scoping import may_change
 from api.errors import Conflict
 from api.etags import Tagged
-from api.fields import ShapedJSON
+from api.fields import ShapedJSON, StrictSerializer
 from api.views import UUIDLookup
 from registry.models import Adapter, BaseModel
 from training.api import filters, shapes
-from training.api.plans import LARGEST, StrictSerializer, VisibleField
+from training.api.plans import LARGEST, VisibleField
 from training.models import Generation, Job, Partition
 from training.playground import generations, targets
 from training.trainer import orders

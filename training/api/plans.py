@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.api.serializers import VisibleProjectField
+from api.fields import StrictSerializer
 from registry.models import BaseModel, Dataset
 from training.models import Partition, Recipe
 from training.preflight import hardware
@@ -34,18 +35,6 @@ class VisibleField(serializers.PrimaryKeyRelatedField[Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> VisibleField:
         kwargs = {k: v for k, v in self._kwargs.items() if k != "model"}  # type: ignore[attr-defined]
         return type(self)(self.model, **kwargs)
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses keys it does not know: a mistyped setting must not be lost in silence."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
-            known = ", ".join(sorted(self.fields))
-            raise serializers.ValidationError(
-                dict.fromkeys(unknown, f"There is no such setting. There are: {known}.")
-            )
-        return super().to_internal_value(data)
 
 
 class SettingsSerializer(StrictSerializer):

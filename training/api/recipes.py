@@ -18,10 +18,11 @@ from accounts.models import Project
 from accounts.scoping import may_change
 from api.errors import Conflict
 from api.etags import IfMatch
+from api.fields import StrictSerializer
 from api.views import UUIDLookup
 from training import recipes
 from training.api.filters import RecipeFilter, RecipeVersionFilter
-from training.api.plans import LoraSerializer, StrictSerializer, TrainSerializer
+from training.api.plans import LoraSerializer, TrainSerializer
 from training.models import Method, Recipe, RecipeVersion
 
 

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.api.serializers import ProjectField
-from api.fields import ShapedJSON
+from api.fields import ShapedJSON, StrictSerializer
 from training import checkpoints, services
 from training.api import shapes
 from training.api.plans import (
@@ -20,7 +20,6 @@ from training.api.plans import (
     LoraSerializer,
     PlanSerializer,
     ResourcesSerializer,
-    StrictSerializer,
     TrainSerializer,
 )
 from training.models import Artifact, Checkpoint, Experiment, Job, JobEvent, Metric, Partition

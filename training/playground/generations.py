@@ -71,9 +71,7 @@ def ask(
         raise CannotAsk(
             "messages", f"The tokenizer of {target.what} has no chat template; give a prompt."
         )
-    if compare and target.base_model is None:
-        raise CannotAsk("compare", f"The base model of {target.what} is not known (any more).")
-    if compare and target.what == target.base_model:
+    if compare and not target.can_compare:
         raise CannotAsk("compare", f"{target.what} is a base model; there is nothing to compare.")
     longest = settings.TRAINYARD_PLAYGROUND_SECONDS
     if time_limit_s is not None and time_limit_s > longest:

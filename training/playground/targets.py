@@ -26,28 +26,26 @@ class CannotTry(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """``tuned`` is None where a base model alone is tried, ``base_model`` where nobody knows any
-    more what ``tuned`` was made from."""
+    """``tuned`` is None where a base model alone is tried, and where nobody knows any more what a
+    model was made from."""
 
-    base_model: BaseModel | None
+    base_model: BaseModel
     tuned: Adapter | BaseModel | None = None
     job: Job | None = None
 
     @property
     def what(self) -> Adapter | BaseModel:
-        found = self.tuned or self.base_model
-        assert found is not None
-        return found
+        return self.tuned or self.base_model
 
     @property
     def can_compare(self) -> bool:
-        return self.tuned is not None and self.base_model is not None
+        return self.tuned is not None
 
     @property
     def has_chat_template(self) -> bool | None:
         """None where nobody has looked."""
         model = self.tuned if isinstance(self.tuned, BaseModel) else self.base_model
-        known: bool | None = model.inspection.get("has_chat_template") if model else None
+        known: bool | None = model.inspection.get("has_chat_template")
         return known
 
 

@@ -24,7 +24,6 @@ from training.models import FINAL, Checkpoint, Job, Status
 CHART = {"width": 720, "height": 240}
 EVENTS_SHOWN = 100
 ROWS_SHOWN = 100
-LONGEST_SEARCH = 200
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def _job_page(request: HttpRequest, job: Job, status: int = 200) -> HttpResponse
     }
     if not wants_part(request):
         points = curves.of_job(job)
-        words = request.GET.get("log", "")[:LONGEST_SEARCH].strip()
+        words = request.GET.get("log", "")[: run_log.LONGEST_SEARCH].strip()
         context |= {
             "resumed": _resumed(request, job),
             "configuration": api_call.configuration(job.experiment),
