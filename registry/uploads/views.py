@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from rest_framework.exceptions import APIException
 
 from accounts.models import Project
-from accounts.scoping import may_change
+from accounts.scoping import may_change, writable_by
 from api.plain import plain_text
 from registry import archives
 from registry.api.uploads import LimitedUpload
@@ -41,14 +41,13 @@ class DatasetForm(forms.Form):
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        visible = Project.objects.visible_to(user)
-        writable = [one.pk for one in visible if may_change(user, one.pk)]
-        if not writable:
+        projects = writable_by(user)
+        first = projects.first()
+        if first is None:
             raise PermissionDenied
         field = self.fields["project"]
-        field.queryset = visible.filter(pk__in=writable)  # type: ignore[attr-defined]
-        default = Project.objects.default()
-        field.initial = default.pk if default.pk in writable else writable[0]
+        field.queryset = projects  # type: ignore[attr-defined]
+        field.initial = first.pk
 
 
 @csrf_exempt
