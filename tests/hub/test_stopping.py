@@ -143,15 +143,6 @@ def test_it_keeps_to_its_bandwidth(hub: FakeHub, brought: Run) -> None:
     assert transfer.status == Status.COMPLETED
 
 
-def test_all_together_keep_to_theirs(settings: Any) -> None:
-    settings.TRAINYARD_TRANSFER_BANDWIDTH_MB = 2
-    bucket = pulse.everybodys_bucket()
-    assert bucket is not None
-    assert bucket is pulse.everybodys_bucket()
-    assert bucket.wait_for(1_000_000) <= 0.0
-    assert bucket.wait_for(2_000_000) == pytest.approx(1.0, abs=0.1)
-
-
 def test_killed_between_the_last_byte_and_the_registry_it_is_registered_once(
     hub: FakeHub, transfer_of: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
