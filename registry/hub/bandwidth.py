@@ -37,8 +37,8 @@ class Bucket:
 
 
 class SharedBucket(Bucket):
-    """The same for all processes of this machine: when the next bytes may come stands in a file. Its
-    lock goes with the process that has it."""
+    """The same for all processes of this machine: when the next bytes may come stands in a file,
+    whose lock goes with the process that has it."""
 
     def __init__(self, bytes_a_second: float, path: Path) -> None:
         super().__init__(bytes_a_second)
