@@ -1,4 +1,5 @@
-"""Uploaded archives, unpacked into the dataset's folder: so far as is sound, and nowhere else."""
+"""Uploaded archives, unpacked into the folder of a dataset or model: so far as is sound, and
+nowhere else."""
 
 from __future__ import annotations
 
@@ -43,6 +44,15 @@ _OF_THE_DISK = (
 
 class TakesLonger(Exception):
     """It unpacks to more than may be unpacked at once."""
+
+
+class Wanted(NamedTuple):
+    """Which files are taken out of an archive, what they are called where there is none of them,
+    and what they make."""
+
+    takes: Callable[[str], bool]
+    called: str
+    makes: str
 
 
 class _Member(NamedTuple):
@@ -111,19 +121,21 @@ def unpack(
     folder: Path,
     at_once_bytes: int | None = None,
     meanwhile: Callable[[], None] = lambda: None,
+    wanted: Wanted | None = None,
 ) -> None:
-    """Files of rows and images, with their folders; anything else is left out, links among it. A
-    folder that everything lies in is left out too. Raises BadPath, and TakesLonger beyond
-    ``at_once_bytes``."""
+    """What is ``wanted`` (files of rows and images), with its folders; anything else is left out,
+    links among it. A folder that everything lies in is left out too. Raises BadPath, and
+    TakesLonger beyond ``at_once_bytes``."""
+    wanted = wanted or DATASET
     most = max(archive.stat().st_size * MOST_TIMES, ALWAYS_BYTES)
-    room = _Room(most, at_once_bytes, meanwhile)
+    room = _Room(most, at_once_bytes, meanwhile, wanted)
     folder.mkdir(parents=True)
     try:
-        with _opened(archive, most, meanwhile) as members:
+        with _opened(archive, room) as members:
             if len(members) > MOST_FILES:
                 raise BadPath(f"The archive has more than {MOST_FILES:,} files.")
             if not members:
-                raise BadPath("There is neither a file of rows nor an image in the archive.")
+                raise BadPath(f"There is {wanted.called} in the archive.")
             paths = [_path_of(member) for member in members]
             shared = _shared_folders(paths)
             for member, path in zip(members, paths, strict=True):
@@ -141,22 +153,26 @@ def unpack(
 
 
 @contextmanager
-def _opened(archive: Path, limit: int, meanwhile: Callable[[], None]) -> Iterator[list[_Member]]:
+def _opened(archive: Path, room: _Room) -> Iterator[list[_Member]]:
     """What is wanted of it. Names are believed, sizes are not."""
+
+    def is_wanted(name: str) -> bool:
+        return not _is_hidden(name) and room.wanted.takes(name)
+
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
-            found = [one for one in zipped.infolist() if _is_file(one) and is_wanted(one.filename)]
-            yield [_Member(one.filename, lambda one=one: zipped.open(one)) for one in found]
+            files = [one for one in zipped.infolist() if _is_file(one) and is_wanted(one.filename)]
+            yield [_Member(one.filename, lambda one=one: zipped.open(one)) for one in files]
         return
     with tarfile.open(archive, "r:*") as tar:
-        wanted = []
+        found = []
         for entry in tar:
-            meanwhile()
-            if tar.offset > limit:
-                raise BadPath(_TOO_MUCH)
+            room.meanwhile()
+            if tar.offset > room.most:
+                raise room.too_much
             if entry.isreg() and is_wanted(entry.name):
-                wanted.append(entry)
-        yield [_Member(one.name, lambda one=one: tar.extractfile(one)) for one in wanted]
+                found.append(entry)
+        yield [_Member(one.name, lambda one=one: tar.extractfile(one)) for one in found]
 
 
 def _is_file(member: zipfile.ZipInfo) -> bool:
@@ -164,10 +180,17 @@ def _is_file(member: zipfile.ZipInfo) -> bool:
     return not member.is_dir() and kind in (0, stat.S_IFREG)
 
 
-def is_wanted(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
+
+
+def _holds_rows_or_an_image(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
-    return not hidden and (holds_rows(path.name) or path.suffix.lower() in IMAGES)
+    return holds_rows(path.name) or path.suffix.lower() in IMAGES
+
+
+DATASET = Wanted(_holds_rows_or_an_image, "neither a file of rows nor an image", "dataset")
 
 
 def _path_of(member: _Member) -> PurePosixPath:
@@ -191,20 +214,29 @@ def _shared_folders(paths: list[PurePosixPath]) -> int:
     return int(is_last or not split_of(around[0]))
 
 
-_TOO_MUCH = "The archive unpacks to far more than it should: it is no dataset."
-
-
 class _Room:
     """What may still come. What the archive says of its size is not believed."""
 
-    def __init__(self, most: int, at_once_bytes: int | None, meanwhile: Callable[[], None]) -> None:
-        self.most, self.at_once_bytes, self.meanwhile = most, at_once_bytes, meanwhile
+    def __init__(
+        self,
+        most: int,
+        at_once_bytes: int | None,
+        meanwhile: Callable[[], None],
+        wanted: Wanted,
+    ) -> None:
+        self.most, self.at_once_bytes = most, at_once_bytes
+        self.meanwhile, self.wanted = meanwhile, wanted
         self.written = 0
+
+    @property
+    def too_much(self) -> BadPath:
+        makes = self.wanted.makes
+        return BadPath(f"The archive unpacks to far more than it should: it is no {makes}.")
 
     def take(self, count: int) -> None:
         self.written += count
         if self.written > self.most:
-            raise BadPath(_TOO_MUCH)
+            raise self.too_much
         if self.at_once_bytes is not None and self.written > self.at_once_bytes:
             raise TakesLonger
         self.meanwhile()

@@ -48,9 +48,13 @@ class CannotCheck(ValueError):
 def is_large(place: Path) -> bool:
     """Would a request wait too long for the check? Raises BadPath."""
     files = regular_files(place)
-    images = sum(file.suffix.lower() in IMAGES for file in files)
+    images = sum(map(_is_image, files))
     is_packed = archives.waiting_in(place) is not None
     return is_packed or images > IMAGES_AT_ONCE or _size_of(files) > at_once_bytes()
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGES
 
 
 def at_once_bytes() -> int:
@@ -86,9 +90,10 @@ def examine(
 
 
 def _carried_out(order: orders.Order, files: Manifest) -> orders.Outcome:
-    """What strangers' libraries have written is read by a process of its own."""
+    """What is read by libraries in C is read by a process of its own."""
     risky = [name for name in files if format_of(name) in BINARY or packing_of(name)]
-    if not any(holds_rows(name) for name in risky):
+    has_images = order.modality == "image" and any(_is_image(Path(name)) for name in files)
+    if not has_images and not any(holds_rows(name) for name in risky):
         return orders.carry_out(order)
     try:
         answer: orders.Outcome = orders.delegate(order, limit_s=AT_ONCE_LIMIT_S)

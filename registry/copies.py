@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from registry import checks, feed, quotas, storage, verification, versions
+from registry import checks, feed, quotas, storage, store, verification, versions
 from registry.doctor import orders
 from registry.models import Dataset, DatasetTask, Modality
 
@@ -18,6 +18,7 @@ OPTIONS = (
     *("drop_duplicates", "drop_near_duplicates", "drop_leaked", "mend_text"),
     *("redact_personal", "validation_share", "seed"),
 )
+OF_TEXT = ("mend_text", "redact_personal")
 _LONGEST_VERSION = 40
 
 
@@ -29,8 +30,10 @@ def why_not(dataset: Dataset) -> str:
     """ "" where a copy can be made."""
     if not dataset.storage_path:
         return "The dataset has no files."
-    if dataset.modality != Modality.TEXT:
-        return f"Only rows of text are repaired, not {dataset.modality}."
+    if dataset.modality not in (Modality.TEXT, Modality.IMAGE):
+        return f"Only text and images are repaired, not {dataset.modality}."
+    if dataset.modality == Modality.IMAGE and dataset.statistics.get("max_characters"):
+        return "Only folders of images are repaired, not rows that name images."
     return ""
 
 
@@ -81,14 +84,16 @@ def make(
     folder = storage.upload_folder(copy.pk)
     tidy(task, task.attempt - 1)
     storage.check_links(Path(old.storage_path))
-    chosen = {name: options[name] for name in OPTIONS if name in options}
+    names = [name for name in OPTIONS if not (old.modality == Modality.IMAGE and name in OF_TEXT)]
+    chosen = {name: options[name] for name in names if name in options}
+    links = storage.is_upload(Path(old.storage_path))
     order = orders.Order(
         path=old.storage_path,
         modality=old.modality,
         columns=old.columns,
         index=str(verification.index_path(copy)),
         processes=checks.processes(),
-        repair={**chosen, "target": str(folder)},
+        repair={**chosen, "target": str(folder), "links": links},
     )
     try:
         answer = orders.delegate(order, news, limit_s=checks.LIMIT_S)
@@ -100,6 +105,7 @@ def make(
             "repair": {**chosen, "counts": answer["counts"]},
         }
         checks.take_over(copy, answer["outcome"])
+        store.adopt(folder, manifest)
         storage.write_manifest(verification.manifest_path(copy), manifest)
         with transaction.atomic():
             quotas.check(copy.project, copy.size_bytes)

@@ -50,7 +50,7 @@ def adopt(place: Path, manifest: Manifest) -> dict[str, Seen]:
         file = _file(place, name)
         with contextlib.suppress(FileNotFoundError):
             if _is_ours_to_share(file, facts):
-                _share(file, facts)
+                _share(file, facts, place)
                 looks[name] = files.seen(file.stat())
     return looks
 
@@ -64,7 +64,12 @@ def _is_ours_to_share(file: Path, facts: FileFacts) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == facts["size"] > 0
 
 
-def _share(file: Path, facts: FileFacts) -> None:
+def under_way(place: Path) -> list[Path]:
+    """What somebody who was killed while `adopt` was at ``place`` has left in the store."""
+    return list((folder() / "incoming").glob(f"{place.name}-*"))
+
+
+def _share(file: Path, facts: FileFacts, place: Path) -> None:
     copy = place_of(facts["sha256"])
     copy.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -82,7 +87,7 @@ def _share(file: Path, facts: FileFacts) -> None:
             if copy.samefile(file):
                 return
             if _is_right(copy, facts):
-                _replace_by_link(copy, file)
+                _replace_by_link(copy, file, place)
                 return
         except FileNotFoundError:  # collected in this very moment: ours is the first again
             continue
@@ -104,9 +109,9 @@ def _is_right(copy: Path, facts: FileFacts) -> bool:
     return False
 
 
-def _replace_by_link(copy: Path, file: Path) -> None:
+def _replace_by_link(copy: Path, file: Path, place: Path) -> None:
     """By way of a second name in the store, so that ``file`` is there and whole at any moment."""
-    second = _incoming() / uuid.uuid4().hex
+    second = _incoming() / f"{place.name}-{uuid.uuid4().hex}"
     os.link(copy, second)
     try:
         os.replace(second, file)

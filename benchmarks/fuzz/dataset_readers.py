@@ -23,7 +23,7 @@ from benchmarks.fuzz.run import Reader, file, fuzz
 
 with atheris.instrument_imports(include=["registry.doctor", "registry.archives"]):
     from registry import archives
-    from registry.doctor import examine, images
+    from registry.doctor import examine, image_check
     from registry.files import BadPath
 
 PNG = bytes.fromhex(
@@ -58,7 +58,7 @@ def archive_called(name: str) -> Reader:
 def image(folder: Path, content: bytes) -> object:
     (folder / "cat").mkdir()
     file(folder / "cat", "1.png", content)
-    return images.check_images(folder)
+    return image_check.check_images(folder).report
 
 
 def named_image(folder: Path, content: bytes) -> object:

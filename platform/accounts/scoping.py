@@ -35,6 +35,15 @@ def may_change(user: Any, project_id: Any) -> bool:
     )
 
 
+def writable_by(user: Any) -> models.QuerySet[Project]:
+    """The projects of which `may_change` is true, the default one first."""
+    projects = Project.objects.visible_to(user)
+    if not user.is_superuser:
+        mine = Membership.objects.filter(user=user).exclude(role=Membership.Role.VIEWER)
+        projects = projects.filter(pk__in=mine.values("project"))
+    return projects.order_by("-is_default", "name")
+
+
 def is_owner(user: Any, project_id: Any) -> bool:
     """Owners invite, rename and delete."""
     if user.is_superuser:

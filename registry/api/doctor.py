@@ -68,7 +68,7 @@ class RepairSerializer(StrictSerializer):
         min_value=0,
         max_value=0.5,
         help_text="Where there is only a train split, hold out so many of its rows. Rows with the "
-        "same prompt, or nearly the same text, stay together.",
+        "same prompt, or nearly the same text, stay together; of images each class has its share.",
     )
     seed = serializers.IntegerField(default=0, min_value=0, max_value=2**31 - 1)
 

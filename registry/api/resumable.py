@@ -26,11 +26,11 @@ from api.errors import BadRequest, Conflict
 from api.views import UUIDLookup
 from registry import services
 from registry.api.filters import UploadFilter
-from registry.api.serializers import DatasetSerializer, EntrySerializer
+from registry.api.serializers import BaseModelSerializer, DatasetSerializer, EntrySerializer
 from registry.api.uploads import NoRoom, TooLarge
 from registry.doctor import SPLITS
-from registry.models import Dataset, Upload
-from registry.uploads import receiving, registration
+from registry.models import BaseModel, Dataset, Upload
+from registry.uploads import model_registration, receiving, registration
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,termination,checksum,expiration"
@@ -76,12 +76,9 @@ class UploadSerializer(serializers.ModelSerializer[Upload]):
         read_only_fields = fields
 
 
-class UploadedFileSerializer(serializers.Serializer[Any]):
+class UploadedModelFileSerializer(serializers.Serializer[Any]):
     upload_id = serializers.PrimaryKeyRelatedField[Upload](
         queryset=Upload.objects.none(), pk_field=serializers.UUIDField()
-    )
-    split = serializers.ChoiceField(
-        choices=SPLITS, required=False, help_text="Left out: what the file's name says."
     )
 
     def get_fields(self) -> Any:
@@ -91,6 +88,12 @@ class UploadedFileSerializer(serializers.Serializer[Any]):
             visible = Upload.objects.visible_to(request.user)
             fields["upload_id"].queryset = visible  # type: ignore[attr-defined]
         return fields
+
+
+class UploadedFileSerializer(UploadedModelFileSerializer):
+    split = serializers.ChoiceField(
+        choices=SPLITS, required=False, help_text="Left out: what the file's name says."
+    )
 
 
 class RegisterSerializer(EntrySerializer):
@@ -106,23 +109,56 @@ class RegisterSerializer(EntrySerializer):
     def create(self, validated_data: dict[str, Any]) -> Any:
         asked = validated_data.pop("files")
         uploads = [one["upload_id"] for one in asked]
-        user = self.context["request"].user
-        for upload in uploads:
-            if not may_change(user, upload.project_id):
-                raise exceptions.PermissionDenied
-        try:
-            files = [
-                registration.Received.of(one["upload_id"], one.get("split", "")) for one in asked
-            ]
-            dataset = registration.register(user=user, files=files, **validated_data)
-        except services.CannotRegister as error:
-            raise serializers.ValidationError({error.field: str(error)}) from error
-        for upload in uploads:
-            receiving.remove(upload)
-        return dataset
+        splits = [one.get("split", "") for one in asked]
+        return _made_of(uploads, registration.register, self, validated_data, splits)
 
     def to_representation(self, instance: Dataset) -> dict[str, Any]:
         return DatasetSerializer(instance, context=self.context).data
+
+
+class RegisterModelSerializer(EntrySerializer):
+    """A model of files that have come: its safetensors or GGUF with what stands beside them, or
+    one archive of its folder (.zip, .tar, .tar.gz)."""
+
+    files = UploadedModelFileSerializer(many=True, allow_empty=False, write_only=True)
+
+    class Meta:
+        model = BaseModel
+        fields = ["files", "name", "family", "description", "project_id"]
+
+    def create(self, validated_data: dict[str, Any]) -> Any:
+        uploads = [one["upload_id"] for one in validated_data.pop("files")]
+        return _made_of(uploads, model_registration.register_model, self, validated_data)
+
+    def to_representation(self, instance: BaseModel) -> dict[str, Any]:
+        return BaseModelSerializer(instance, context=self.context).data
+
+
+def _made_of(
+    uploads: list[Upload],
+    verb: Any,
+    body: EntrySerializer,
+    said: dict[str, Any],
+    splits: list[str] | None = None,
+) -> Any:
+    """The entry that ``verb`` makes of the uploads, which are over then."""
+    user = body.context["request"].user
+    if len(set(uploads)) < len(uploads):
+        raise serializers.ValidationError({"files": "An upload is named twice."})
+    for upload in uploads:
+        if not may_change(user, upload.project_id):
+            raise exceptions.PermissionDenied
+    try:
+        files = [
+            registration.Received.of(upload, split)
+            for upload, split in zip(uploads, splits or [""] * len(uploads), strict=True)
+        ]
+        made = verb(user=user, files=files, **said)
+    except services.CannotRegister as error:
+        raise serializers.ValidationError({error.field: str(error)}) from error
+    for upload in uploads:
+        receiving.remove(upload)
+    return made
 
 
 def _header(name: str, description: str, kind: Any = str, **more: Any) -> OpenApiParameter:
@@ -276,6 +312,19 @@ class UploadViewSet(
             body.data,
             status=status.HTTP_201_CREATED,
             headers={"Location": f"/api/datasets/{dataset.pk}"},
+        )
+
+    @extend_schema(request=RegisterModelSerializer, responses={201: BaseModelSerializer})
+    @action(detail=False, methods=["post"], url_path="register-model")
+    def register_model(self, request: Request) -> Response:
+        """Make one model of files that have come. They are moved, and their uploads are over."""
+        body = RegisterModelSerializer(data=request.data, context={"request": request})
+        body.is_valid(raise_exception=True)
+        model = body.save()
+        return Response(
+            body.data,
+            status=status.HTTP_201_CREATED,
+            headers={"Location": f"/api/base-models/{model.pk}"},
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.doctor.findings import Finding, Level
 from registry.doctor.formats import PACKINGS, ROW_FILES, packing_of, suffix_of
-from registry.doctor.images import check_images, image_folders
+from registry.doctor.images import image_folders
 from registry.doctor.layouts import FIELDS, NEED_COPY
 from registry.doctor.report import MOST_COLUMNS, Report
 from registry.doctor.splits import SPLITS, split_files, split_of
@@ -42,3 +42,10 @@ def check(path: Path, *, columns: Mapping[str, str] | None = None, **how: Any) -
     from registry.doctor import examine
 
     return examine.check(path, columns=columns, **how)
+
+
+def check_images(path: Path, **how: Any) -> Report:
+    """The report of `image_check.check_images`, in the same way."""
+    from registry.doctor import image_check
+
+    return image_check.check_images(path, **how).report

@@ -1,4 +1,7 @@
-"""What the rows of a dataset have to do with each other: duplicates, overlap, balance."""
+"""What the rows or images of a dataset have to do with each other: duplicates, overlap, balance.
+
+An image is its file, and has no line.
+"""
 
 from __future__ import annotations
 
@@ -76,15 +79,22 @@ _WITHIN = ("duplicate", "near_duplicate")
 def _finding(checked: Checked, names: list[str], row: int, first: int, code: str) -> Finding:
     (file, line), (other, at) = (divmod(int(checked.places[n]), 1 << 40) for n in (row, first))
     split, other_split = checked.files[file][0], checked.files[other][0]
-    same = "The same row" if code in ("leakage", "duplicate") else "Nearly the same row"
-    where = f"line {at} of {names[other]}"
+    what = "row" if line else "image"
+    same = "The same" if code in ("leakage", "duplicate") else "Nearly the same"
+    where = f"line {at} of {names[other]}" if line else names[other]
     if code.endswith("leakage"):
-        message = f"{same} is in the {other_split} split ({where})."
+        message = f"{same} {what} is in the {other_split} split ({where})."
         fix = f"Remove it from {split} or from {other_split}."
     else:
-        message, fix = f"{same} is in {where}.", "Keep one of them; a repaired copy does."
+        message = f"{same} {what} is {'in ' if line else ''}{where}."
+        fix = "Keep one of them; a repaired copy does."
     return Finding(
-        code=code, message=message, fix=fix, level=Level.WARNING, file=names[file], line=line
+        code=code,
+        message=message,
+        fix=fix,
+        level=Level.WARNING,
+        file=names[file],
+        line=line or None,
     )
 
 

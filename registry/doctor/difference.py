@@ -74,6 +74,9 @@ def rows_at(
     for number in sorted({place >> 40 for place in places}):
         lines = {place & (1 << 40) - 1 for place in places if place >> 40 == number}
         name = index.files[number]
+        if lines == {0}:  # an image is its file
+            found[number << 40] = (name, {"image": name})
+            continue
         file = root if root.is_file() else root / name
         for line, row in _rows_of(file, lines):
             shown = layout.row(row, is_table=format_of(name) == "table")

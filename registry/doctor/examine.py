@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +18,7 @@ from registry.doctor.formats import format_of
 from registry.doctor.languages import MOST_SAMPLED, languages_of
 from registry.doctor.layouts import Layout, recognised
 from registry.doctor.likeness import Gathered, Twins
+from registry.doctor.processes import in_order
 from registry.doctor.readers import Read, batches
 from registry.doctor.report import Report
 from registry.doctor.rows import judge
@@ -30,9 +26,8 @@ from registry.doctor.splits import SPLITS, sort_files
 from registry.files import relative_name
 
 # Held-out splits first: a row of theirs that is also in train is named there.
-ORDER = ("test", "validation", "train")
+ORDER = SPLITS[::-1]
 RECOGNISED_ROWS = 200
-BATCHES_AHEAD = 2  # for each process
 
 Progress = Callable[[int, int], None]
 
@@ -95,8 +90,8 @@ class _Check:
         expected = self._expected(by_split)
         for split in by_split:
             self.report.rows[split] = 0
-        work = self._examined(files, expected)
-        for number, done, read_bytes in work:
+        jobs = self._jobs(files, expected)
+        for (number, read_bytes), done in in_order(examine, jobs, self.processes):
             self._take(number, files[number][0], done, read_bytes)
         twins = self.gathered.twins()
         checked = Checked(
@@ -186,7 +181,7 @@ class _Check:
 
     def _jobs(
         self, files: list[tuple[str, Path]], expected: Expected
-    ) -> Iterator[tuple[int, int, Job]]:
+    ) -> Iterator[tuple[tuple[int, int], Job]]:
         before = 0
         for number, (_, file) in enumerate(files):
             name = self._name(file)
@@ -196,7 +191,7 @@ class _Check:
                 for batch in batches(file, mends=self.mends):
                     is_table = format_of(file.name) == "table"
                     job = Job(batch, name, str(file.parent), is_table, expected)
-                    yield number, before + min(batch.read_bytes, size), job
+                    yield (number, before + min(batch.read_bytes, size)), job
                 before += size
             except OSError as error:
                 self._add(
@@ -205,16 +200,6 @@ class _Check:
                     "Check the file and its permissions.",
                     file=name,
                 )
-
-    def _examined(
-        self, files: list[tuple[str, Path]], expected: Expected
-    ) -> Iterator[tuple[int, Examined, int]]:
-        jobs = self._jobs(files, expected)
-        if self.processes < 2:
-            for number, read_bytes, job in jobs:
-                yield number, examine(job), read_bytes
-            return
-        yield from _shared(jobs, self.processes)
 
     def _take(self, file: int, split: str, done: Examined, read_bytes: int) -> None:
         report = self.report
@@ -251,36 +236,3 @@ class _Check:
         self.report.findings.add(
             Finding(code=code, message=message, fix=fix, level=level, file=file, line=line)
         )
-
-
-def _shared(
-    jobs: Iterable[tuple[int, int, Job]], processes: int
-) -> Iterator[tuple[int, Examined, int]]:
-    """In the order of the rows, however many processes are at work."""
-    # Never a fork: Arrow has threads of its own.
-    context = multiprocessing.get_context("spawn")
-    waiting: collections.deque[tuple[int, int, Future[Examined]]] = collections.deque()
-    pool = ProcessPoolExecutor(processes, context, initializer=_end_with_parent)
-    try:
-        for number, read_bytes, job in jobs:
-            waiting.append((number, read_bytes, pool.submit(examine, job)))
-            if len(waiting) >= BATCHES_AHEAD * processes:
-                first, at, done = waiting.popleft()
-                yield first, done.result(), at
-        while waiting:
-            first, at, done = waiting.popleft()
-            yield first, done.result(), at
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """However that one ends: a killed process tells nobody."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 
 from registry import files
 from registry.doctor.findings import Finding, Level
-from registry.doctor.images import check_images, image_folders
+from registry.doctor.images import image_folders
 from registry.doctor.report import Report
 from registry.doctor.splits import split_files
 from registry.files import BadPath, Manifest
@@ -80,7 +80,12 @@ def carry_out(order: Order, news: News = lambda rows, read_bytes: None) -> Outco
 def _report(order: Order, path: Path, news: News) -> Report | None:
     """What is neither text nor a labelled image is not read: nothing here could judge it."""
     if order.modality == "image" and image_folders(path):
-        return check_images(path)
+        from registry.doctor import image_check, index
+
+        images = image_check.check_images(path, processes=order.processes, progress=news)
+        if order.index:
+            index.write(Path(order.index), images)
+        return images.report
     if order.modality == "text" or (order.modality == "image" and split_files(path)):
         from registry.doctor import examine, index
 

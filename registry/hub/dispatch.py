@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from pathlib import Path
 
 from celery import current_app
 from django.conf import settings
@@ -19,7 +20,6 @@ from registry.hub import outcome, places
 from registry.hub.lifecycle import IllegalMove
 from registry.hub.models import Kind, Status, Transfer
 from registry.models import BaseModel, Dataset
-from registry.storage import remove
 
 log = logging.getLogger(__name__)
 
@@ -116,13 +116,15 @@ def sweep() -> None:
 
 
 def tidy(transfer: Transfer) -> bool:
-    """Remove what a transfer has left: what has come of it, and a folder in its final place that
+    """Remove what a transfer has left: what has come of it, and in and around its final place what
     became no entry. False while somebody is still at work there."""
-    if not places.remove(transfer.pk):
-        return False
-    if not transfer.is_upload and not _is_registered(transfer):
-        remove(places.destination_of(transfer))
-    return True
+
+    def others() -> list[Path]:
+        if transfer.is_upload or _is_registered(transfer):
+            return []
+        return [places.destination_of(transfer), *places.around(transfer)]
+
+    return places.remove(transfer.pk, others)
 
 
 def _is_registered(transfer: Transfer) -> bool:

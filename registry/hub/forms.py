@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from accounts.models import Membership, Project
 from api.errors import flatten
 from registry.api.transfers import TransferSerializer, checked_address
 from registry.hub.models import Kind, Status, Transfer
@@ -127,12 +126,3 @@ class NewBucketKey(forms.Form):
             return checked_address(self.cleaned_data["endpoint_url"].rstrip("/"))
         except ValidationError as error:
             raise forms.ValidationError(str(error.detail[0])) from error  # type: ignore[index]
-
-
-def own_projects(user: Any) -> list[Project]:
-    """Those that this person can bring something into; the default one first."""
-    projects = Project.objects.visible_to(user)
-    if not user.is_superuser:
-        may = Membership.objects.filter(user=user).exclude(role=Membership.Role.VIEWER)
-        projects = projects.filter(pk__in=may.values("project"))
-    return list(projects.order_by("-is_default", "name"))

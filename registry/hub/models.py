@@ -206,7 +206,8 @@ class Transfer(models.Model):
         """Seconds still to come, from the rate of the last seconds."""
         if self.status != Status.RUNNING or not self.rate_bytes_s or self.size_bytes is None:
             return None
-        return round((self.size_bytes - self.bytes_transferred) / self.rate_bytes_s, 1)
+        # What had to be sent twice counts twice, for a moment.
+        return max(round((self.size_bytes - self.bytes_transferred) / self.rate_bytes_s, 1), 0.0)
 
     @property
     def progress(self) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
 
-from registry import storage
+from registry import storage, store
 from registry.hub.models import Transfer
 from registry.hub.trouble import Stopped, Trouble
 
@@ -76,17 +76,18 @@ def _is_still_there(descriptor: int, path: Path) -> bool:
         return False
 
 
-def remove(transfer_id: uuid.UUID) -> bool:
-    """Remove the folder, unless somebody is at work in it. Whether it is gone."""
+def remove(transfer_id: uuid.UUID, others: Callable[[], Iterable[Path]] = tuple) -> bool:
+    """Remove the folder, and before it the ``others``, unless somebody is at work there. Whether it
+    is gone. What the others are is asked when nobody is."""
     folder = folder_of(transfer_id)
     try:
         with open(folder / "lock", "a", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            storage.remove(*others(), folder)
     except BlockingIOError:
         return False
     except FileNotFoundError:
-        shutil.rmtree(folder, ignore_errors=True)
+        storage.remove(*others(), folder)
     return not folder.exists()
 
 
@@ -110,3 +111,11 @@ def destination_of(transfer: Transfer) -> Path:
     """Where its files lie once it is an entry of the registry."""
     of = storage.upload_folder if transfer.makes == "dataset" else storage.model_folder
     return of(transfer.entry_id)
+
+
+def around(transfer: Transfer) -> list[Path]:
+    """What somebody who was killed while he made an entry of it has left beside that place:
+    manifest and looks, whole or half written, and second names in the store."""
+    place = destination_of(transfer)
+    beside = [path for dot in ("", ".") for path in place.parent.glob(f"{dot}{place.name}.*")]
+    return [*beside, *store.under_way(place)]

@@ -8,10 +8,10 @@ import threading
 import time
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
+from registry.hub.bandwidth import Bucket, everybodys_bucket
 from registry.hub.models import Status, Transfer
 from registry.hub.trouble import Stopped
 
@@ -20,35 +20,9 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 # The rate is of about so many last seconds.
 RATE_SECONDS = 5.0
-BURST_SECONDS = 0.5
 
 # The worker is to end: what runs goes back into the queue.
 going_down = threading.Event()
-
-
-class Bucket:
-    """So many bytes a second, and at most half a second's worth at once."""
-
-    def __init__(self, bytes_a_second: float) -> None:
-        self.rate = bytes_a_second
-        self.lock = threading.Lock()
-        self.free_at = time.monotonic() - BURST_SECONDS
-
-    def wait_for(self, count: int) -> float:
-        """Seconds to wait before the next bytes, after ``count`` more have come."""
-        with self.lock:
-            now = time.monotonic()
-            self.free_at = max(self.free_at, now - BURST_SECONDS) + count / self.rate
-            return self.free_at - now
-
-
-_everybody: dict[int, Bucket] = {}
-
-
-def everybodys_bucket() -> Bucket | None:
-    """That of all transfers of this process together."""
-    limit = settings.TRAINYARD_TRANSFER_BANDWIDTH_MB * 1_000_000
-    return _everybody.setdefault(limit, Bucket(limit)) if limit else None
 
 
 class Pulse(threading.Thread):

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
-from registry import quotas
+from registry import quotas, storage
 from registry.hub import dispatch, lifecycle, outcome, places, registration, tokens, upload
 from registry.hub.fetch import Fetch, disk_trouble
 from registry.hub.lifecycle import IllegalMove
@@ -204,7 +204,8 @@ def _write_down(done: Sequence[tuple[int, str]]) -> None:
 
 def _take_back(transfer: Transfer) -> None:
     """An attempt that was killed between bringing the files to their place and registering them
-    has left them there."""
+    has left them there, and more around it."""
+    storage.remove(*places.around(transfer))
     destination, files = places.destination_of(transfer), places.files_of(transfer.pk)
     if destination.is_dir() and not any(files.iterdir()):
         files.rmdir()

@@ -68,7 +68,7 @@ def choose(
     where nothing useful comes."""
     everything = list(files)
     wanted = matching(everything, allow, ignore)
-    why_not = _why_no_model_file if makes == "model" else _why_no_data_file
+    why_not = why_no_model_file if makes == "model" else _why_no_data_file
     chosen: list[RemoteFile] = []
     left_out: list[LeftOut] = []
     for file in everything:
@@ -115,7 +115,7 @@ def _why_never(path: str) -> str:
     return ""
 
 
-def _why_no_model_file(path: str) -> str:
+def why_no_model_file(path: str) -> str:
     name = PurePosixPath(path)
     suffix = name.suffix.lower()
     if reason := _why_never(path):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypedDict
+
+LONGEST_ASKED_SECONDS = 3600.0
 
 
 class Failure(TypedDict):
@@ -40,3 +45,19 @@ class Trouble(Exception):
 
 class Stopped(Exception):
     """Not a failure: somebody has paused or cancelled it, or its worker is going down."""
+
+
+def asked_to_wait(retry_after: str) -> float | None:
+    """Seconds, where the other side says by ``Retry-After`` when it wants to be asked again: so
+    many, or a moment (RFC 9110). Not for ever, whatever it says."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_ASKED_SECONDS)

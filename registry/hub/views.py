@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import ticked
 from accounts.models import Project
 from accounts.questions import Question
-from accounts.scoping import is_owner, may_change, owned_by
+from accounts.scoping import is_owner, may_change, owned_by, writable_by
 from accounts.ticked import Deed
 from api.pages import render_page
 from registry.hub import checking, forms, services, tokens
@@ -183,7 +183,7 @@ def _page(request: HttpRequest, transfer: Transfer, status: int = 200) -> HttpRe
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest) -> HttpResponse:
     """GET with a repository asks the hub what there is; POST starts it."""
-    projects = forms.own_projects(request.user)
+    projects = list(writable_by(request.user))
     if not projects:
         raise PermissionDenied
     if request.method == "POST":

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from registry import archives, doctor
+from registry.hub.selection import why_no_model_file
 
 LOOKED_AT_BYTES = 64 * 1024
 MOST_LINES = 50
@@ -20,6 +21,8 @@ _MARKS = {
     ".bz2": (0, (b"BZh",)),
     ".xz": (0, (b"\xfd7zXZ",)),
     ".zst": (0, (b"\x28\xb5\x2f\xfd",)),
+    ".gguf": (0, (b"GGUF",)),
+    ".safetensors": (8, (b"{",)),  # behind the length of its header
 }
 
 
@@ -27,9 +30,16 @@ def kinds() -> str:
     return ", ".join((*doctor.ROW_FILES, *archives.SUFFIXES))
 
 
-def is_taken(file_name: str) -> bool:
-    """Whether files that are called like this can become a dataset."""
-    return archives.is_one(file_name) or bool(doctor.suffix_of(file_name))
+def why_not(file_name: str) -> str:
+    """Why files that are called like this can become neither a dataset nor a model."""
+    if archives.is_one(file_name) or doctor.suffix_of(file_name):
+        return ""
+    if reason := why_no_model_file(file_name):
+        return (
+            f"'{file_name}' is none of the files that are taken: {kinds()}, and of a model its "
+            f"safetensors or GGUF with what stands beside them. This one is {reason}."
+        )
+    return ""
 
 
 def problem(file_name: str, head: bytes, *, is_all: bool) -> str:

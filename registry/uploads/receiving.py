@@ -78,10 +78,8 @@ def expiry() -> Any:
 def begin(*, user: Any, project: Project, file_name: str, size_bytes: int) -> Upload:
     """Raises CannotUpload, TooLarge, NoRoom; then nothing was written."""
     file_name = os.path.basename(plain_text(file_name).replace("\\", "/"))[:255]
-    if not first_look.is_taken(file_name):
-        raise CannotUpload(
-            "filename", f"'{file_name}' is none of the files that are taken: {first_look.kinds()}."
-        )
+    if reason := first_look.why_not(file_name):
+        raise CannotUpload("filename", reason)
     if size_bytes == 0:
         raise CannotUpload("Upload-Length", f"'{file_name}' is empty.")
     if size_bytes > limit_bytes():

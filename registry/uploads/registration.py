@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accounts.models import Project
 from registry import archives, checks, doctor, services, storage, verification
-from registry.models import Dataset, Upload
+from registry.models import Dataset, Entry, Upload
 from registry.services import CannotRegister
 
 
@@ -52,26 +54,38 @@ def register(
         raise CannotRegister("files", "There is no file.")
     dataset = Dataset(id=uuid.uuid4(), project=project, name=name, **fields)
     folder = storage.upload_folder(dataset.pk)
-    moved: dict[Path, Path] = {}
-    try:
+    with all_or_nothing(folder, dataset) as moved:
         manifest: storage.Manifest | None
         if any(archives.is_one(file.file_name) for file in files):
             manifest = _unpacked(files, folder, moved)
         else:
             manifest = _moved(files, folder, moved)
         dataset.storage_path = str(folder)
-        names = [file.file_name for file in files]
-        dataset.metadata = {**dataset.metadata, "source": "upload", "file_name": names[0]}
-        if len(names) > 1:
-            dataset.metadata["file_names"] = names
+        dataset.metadata = {**dataset.metadata, **origin(files)}
         services.save_received(dataset, manifest, user=user, also=also)
+    return dataset
+
+
+@contextmanager
+def all_or_nothing(folder: Path, entry: Entry) -> Iterator[dict[Path, Path]]:
+    """What is moved into the folder is told to the dictionary, with where it came from. Where the
+    entry is not made, it goes back there, and nothing is left of the folder."""
+    moved: dict[Path, Path] = {}
+    try:
+        yield moved
     except BaseException:
         for place, came_from in moved.items():
             if place.exists():
                 place.rename(came_from)
-        storage.remove(folder, *verification.own_files(dataset))
+        storage.remove(folder, *verification.own_files(entry))
         raise
-    return dataset
+
+
+def origin(files: list[Received]) -> dict[str, Any]:
+    """What the entry's metadata says of where it came from."""
+    names = [file.file_name for file in files]
+    several = {"file_names": names} if len(names) > 1 else {}
+    return {"source": "upload", "file_name": names[0], **several}
 
 
 def _moved(files: list[Received], folder: Path, moved: dict[Path, Path]) -> storage.Manifest:

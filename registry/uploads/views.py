@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from rest_framework.exceptions import APIException
 
 from accounts.models import Project
-from accounts.scoping import may_change
+from accounts.scoping import may_change, writable_by
 from api.plain import plain_text
 from registry import archives
 from registry.api.uploads import LimitedUpload
@@ -28,27 +28,32 @@ from registry.services import CannotRegister
 from registry.uploads import first_look, receiving
 from registry.uploads.registration import Received, register
 
-UPLOADS_SHOWN = 20
+MOST_SHOWN = 20
 KINDS = ((Modality.TEXT, "Text: rows"), (Modality.IMAGE, "Images: an archive of folders"))
 
 
-class DatasetForm(forms.Form):
+class UploadForm(forms.Form):
+    """What is said of files, whatever becomes of them. Raises PermissionDenied for whoever can
+    write nowhere."""
+
     name = forms.CharField(max_length=200)
-    version = forms.CharField(max_length=40, initial="1.0")
     description = forms.CharField(max_length=10_000, required=False, widget=forms.Textarea)
-    modality = forms.ChoiceField(choices=KINDS, initial=Modality.TEXT)
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        visible = Project.objects.visible_to(user)
-        writable = [one.pk for one in visible if may_change(user, one.pk)]
-        if not writable:
+        projects = writable_by(user)
+        first = projects.first()
+        if first is None:
             raise PermissionDenied
         field = self.fields["project"]
-        field.queryset = visible.filter(pk__in=writable)  # type: ignore[attr-defined]
-        default = Project.objects.default()
-        field.initial = default.pk if default.pk in writable else writable[0]
+        field.queryset = projects  # type: ignore[attr-defined]
+        field.initial = first.pk
+
+
+class DatasetForm(UploadForm):
+    version = forms.CharField(max_length=40, initial="1.0")
+    modality = forms.ChoiceField(choices=KINDS, initial=Modality.TEXT)
 
 
 @csrf_exempt
@@ -86,27 +91,28 @@ def _new_dataset(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def discard(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """What has come of a file is not wanted any more."""
+    """What has come of a file is not wanted any more. ``page`` is the form that it was shown on."""
     upload = get_object_or_404(Upload.objects.visible_to(request.user), pk=pk)
     if not may_change(request.user, upload.project_id):
         raise PermissionDenied
     receiving.remove(upload)
     messages.success(request, f"{upload} was removed.")
-    return redirect("dataset-new")
+    return redirect("model-new" if request.POST.get("page") == "model-new" else "dataset-new")
 
 
 def _sent(request: HttpRequest) -> list[Received]:
-    """The files of the form itself. What becomes of them is moved; Django removes the rest."""
+    """The files of the form itself."""
     return [
-        Received(
-            Path(file.temporary_file_path()),  # type: ignore[attr-defined]
-            plain_text(file.name or ""),
-            file.sha256,  # type: ignore[attr-defined]
-            _split(split, file.name or ""),
-        )
+        received(file, _split(split, file.name or ""))
         for split in SPLITS
         for file in request.FILES.getlist(split)
     ]
+
+
+def received(file: Any, split: str = "") -> Received:
+    """Of a form's file. It is moved; Django removes the rest."""
+    name = plain_text(file.name or "")
+    return Received(Path(file.temporary_file_path()), name, file.sha256, split)
 
 
 def _chosen(request: HttpRequest) -> list[tuple[Upload, str]]:
@@ -116,7 +122,7 @@ def _chosen(request: HttpRequest) -> list[tuple[Upload, str]]:
         for name, split in request.POST.items()
         if name.startswith("upload-") and split in SPLITS
     }
-    found = {str(upload.pk): upload for upload in _own(request)}
+    found = {str(upload.pk): upload for upload in own_uploads(request)}
     return [
         (found[pk], _split(split, found[pk].file_name))
         for pk, split in asked.items()
@@ -129,7 +135,8 @@ def _split(chosen: str, file_name: str) -> str:
     return "" if archives.is_one(file_name) else chosen
 
 
-def _own(request: HttpRequest) -> Any:
+def own_uploads(request: HttpRequest) -> Any:
+    """What this person has sent, and what is still coming."""
     return Upload.objects.visible_to(request.user).filter(created_by=request.user)
 
 
@@ -139,7 +146,7 @@ def _page(
     context = {
         "form": form,
         "problem": problem,
-        "uploads": _own(request)[:UPLOADS_SHOWN],
+        "uploads": own_uploads(request)[:MOST_SHOWN],
         "splits": SPLITS,
         "kinds": first_look.kinds(),
         "limit_mb": receiving.limit_bytes() // 2**20,

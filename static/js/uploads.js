@@ -188,7 +188,8 @@ function size(bytes) {
 
 function take(files, split) {
   for (const file of files) {
-    if (!form.elements.name.value) form.elements.name.value = file.name.replace(/(\.tar)?\.[^.]+$/, "");
+    // A file of a model is called as its neighbours are: config.json.
+    if (!form.elements.name.value && split !== "model") form.elements.name.value = file.name.replace(/(\.tar)?\.[^.]+$/, "");
     new Sending(file, split).run();
   }
 }
@@ -217,7 +218,7 @@ form.addEventListener("submit", (event) => {
   if (!underWay.size) return;
   event.preventDefault();
   wantsToGo = true;
-  news.textContent = "The dataset is created as soon as the files are complete.";
+  news.textContent = "It is created as soon as the files are complete.";
 });
 
 window.addEventListener("beforeunload", (event) => {

@@ -1,4 +1,5 @@
-"""A large file in a real browser: interrupted, gone on with after a reload, and a dataset."""
+"""A large file in a real browser: interrupted, gone on with after a reload, and a dataset; and the
+files of a model."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browsing import AWAY, Visitor
 from tests.e2e.conftest import Site
+from tests.registry.files import write_model
 
 pytestmark = pytest.mark.e2e
 
@@ -112,3 +114,14 @@ def test_without_scripts_the_form_sends_it(visitor: Visitor, tmp_path: Path) -> 
     page.get_by_label("Name", exact=True).fill("without scripts")
     page.get_by_role("button", name="Create dataset").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("without scripts")
+
+
+def test_the_files_of_a_model_become_one(visitor: Visitor, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "here")
+    page = visitor.open("/models/new")
+    page.get_by_label("The files of the model").set_input_files(sorted(folder.iterdir()))
+    expect(under_way(page)).to_have_count(len(list(folder.iterdir())))
+    expect(page.get_by_label("Name", exact=True)).to_have_value("")
+    page.get_by_label("Name", exact=True).fill("sent by a browser")
+    page.get_by_role("button", name="Create model").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("sent by a browser")

@@ -232,11 +232,16 @@ class Story:
     def _nothing_else(self, places: set[str]) -> None:
         home = self.instance.home
 
-        def folders(name: str) -> set[str]:
-            return {str(path) for path in (home / name).iterdir() if path.is_dir()}
+        def there(name: str) -> set[str]:
+            return {str(path) for path in (home / name).glob("*")}
 
-        wait_for("the sweep", lambda: not folders("transfers"), 120)
-        assert folders("models") | folders("datasets") == places
+        wait_for("the sweep", lambda: not there("transfers"), 120)
+        beside = {f"{place}{end}" for place in places for end in (".manifest.jsonl", ".seen.json")}
+        beside |= {f"{place}.rows.npz" for place in places if "/datasets/" in place}
+        assert there("models") | there("datasets") == places | beside
+        assert there("store/incoming") == there("uploads") == set()
+        shared = [path for path in (home / "store" / "sha256").rglob("*") if path.is_file()]
+        assert [path.name for path in shared if path.stat().st_nlink < 2] == []
         entries = [
             self.call("GET", f"/api/{which}?limit=1") for which in ("datasets", "base-models")
         ]

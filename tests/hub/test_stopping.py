@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from registry.hub import dispatch, places, pulse, runner, services
+from registry.hub import dispatch, places, pulse, registration, runner, services
 from registry.hub.lifecycle import IllegalMove
 from registry.hub.models import Status, Transfer
 from registry.models import Dataset
@@ -143,15 +144,6 @@ def test_it_keeps_to_its_bandwidth(hub: FakeHub, brought: Run) -> None:
     assert transfer.status == Status.COMPLETED
 
 
-def test_all_together_keep_to_theirs(settings: Any) -> None:
-    settings.TRAINYARD_TRANSFER_BANDWIDTH_MB = 2
-    bucket = pulse.everybodys_bucket()
-    assert bucket is not None
-    assert bucket is pulse.everybodys_bucket()
-    assert bucket.wait_for(1_000_000) <= 0.0
-    assert bucket.wait_for(2_000_000) == pytest.approx(1.0, abs=0.1)
-
-
 def test_killed_between_the_last_byte_and_the_registry_it_is_registered_once(
     hub: FakeHub, transfer_of: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,3 +168,66 @@ def test_killed_between_the_last_byte_and_the_registry_it_is_registered_once(
     assert transfer.status == Status.COMPLETED
     assert hub.bodies() == []
     assert Path(Dataset.objects.get().storage_path) == places.destination_of(transfer)
+
+
+@pytest.fixture
+def killed_while_registering(
+    hub: FakeHub, transfer_of: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Transfer:
+    """A transfer whose worker got kill -9 after the manifest and before the commit."""
+    hub.add("datasets", "ana/rows", FILES)
+    transfer = transfer_of("hf_dataset", "ana/rows")
+
+    class Killed(BaseException):
+        pass
+
+    def die(*args: Any, **kwargs: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("registry.services.entries.quotas.counts", die)
+        patch.setattr("registry.services.entries.storage.remove", lambda *paths: None)
+        runner.run(transfer, 1)
+    place = places.destination_of(transfer)
+    (home / "datasets" / f".{place.name}.seen.json.{'0' * 32}").write_text("{")
+    second = home / "store" / "incoming" / f"{place.name}-{'0' * 32}"
+    second.parent.mkdir(parents=True, exist_ok=True)
+    second.hardlink_to(place / "train.jsonl")
+    Transfer.objects.filter(pk=transfer.pk).update(heartbeat_at=None)
+    dispatch.reap_lost()
+    transfer.refresh_from_db()
+    assert len(around(home)) == 6, around(home)
+    return transfer
+
+
+def around(home: Path) -> list[str]:
+    """What lies in the folders of entries, and what is under way in the store."""
+    folders = (home / "datasets", home / "models", home / "store" / "incoming")
+    return sorted(path.name for folder in folders for path in folder.glob("*"))
+
+
+def test_killed_beside_the_manifest_and_cancelled_it_leaves_nothing(
+    killed_while_registering: Transfer, home: Path
+) -> None:
+    services.cancel(killed_while_registering, actor=killed_while_registering.created_by)
+    dispatch.reconcile()
+    assert around(home) == []
+    assert list(Path(home / "transfers").glob("*-*")) == []
+
+
+def test_killed_beside_the_manifest_it_is_taken_up_again(
+    killed_while_registering: Transfer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = killed_while_registering
+    seen: list[list[str]] = []
+
+    def look_and_register(*arguments: Any) -> None:
+        seen.append(around(home))
+        registration.register(*arguments)
+
+    monkeypatch.setattr(runner, "registration", SimpleNamespace(register=look_and_register))
+    runner.run(transfer, 2)
+    assert seen == [[]]
+    entry = transfer.entry_id
+    ours = [f"{entry}{end}" for end in ("", ".manifest.jsonl", ".rows.npz", ".seen.json")]
+    assert around(home) == ours

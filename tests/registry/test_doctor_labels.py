@@ -113,10 +113,11 @@ def test_images_that_rows_name_have_to_be_there(tmp_path: Path):
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    for split, count in (("train", 3), ("val", 1)):
-        for colour in ("red", "blue"):
-            for number in range(count):
-                save(tmp_path / "colours" / split / colour / f"{number}.png", colour)
+    for split, count, shade in (("train", 3, 0), ("val", 1, 60)):
+        for number in range(count):
+            folder, dark = tmp_path / "colours" / split, shade + 20 * number
+            save(folder / "red" / f"{number}.png", f"rgb(255, {dark}, {dark})")
+            save(folder / "blue" / f"{number}.png", f"rgb({dark}, {dark}, 255)")
     return tmp_path / "colours"
 
 
@@ -153,7 +154,7 @@ def test_a_broken_image_is_found(images: Path):
 
 
 def test_a_class_that_nothing_teaches_is_found(images: Path):
-    save(images / "val" / "green" / "0.png")
+    save(images / "val" / "green" / "0.png", "green")
     (found,) = doctor.check_images(images).findings.kept
     assert found.code == "unknown_label"
     assert "validation" in found.message

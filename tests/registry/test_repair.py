@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 
 from registry import copies, doctor, treatment
 from registry.doctor import orders, repair
+from registry.doctor.keeping import Repaired
 from registry.models import Dataset, DatasetTask
 from tests.factories import make_dataset
 from tests.pages import Page
@@ -25,7 +26,7 @@ from tests.registry.test_doctor_texts import prose
 TURNS = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]
 
 
-def repaired(folder: Path, **options: Any) -> repair.Repaired:
+def repaired(folder: Path, **options: Any) -> Repaired:
     told = {"target": str(folder / "copy"), **options}
     return repair.carry_out(orders.Order(path=str(folder), repair=told), lambda *read: None)
 

@@ -10,8 +10,8 @@ from django.db import transaction
 from django.utils.text import slugify
 from rest_framework import serializers
 
-from accounts.models import Membership, Project
-from accounts.scoping import may_change
+from accounts.models import Project
+from accounts.scoping import may_change, writable_by
 from training import preflight, services
 from training.api.recipes import RecipeSerializer
 from training.api.serializers import JobCreateSerializer
@@ -125,11 +125,7 @@ def settle(draft: Draft, user: Any) -> None:
 
 def projects_of(user: Any) -> list[Project]:
     """Where this user may make jobs, the default one first."""
-    projects = Project.objects.visible_to(user)
-    if not user.is_superuser:
-        mine = Membership.objects.filter(user=user).exclude(role=Membership.Role.VIEWER)
-        projects = projects.filter(pk__in=mine.values("project"))
-    return list(projects.order_by("-is_default", "name")[:100])
+    return list(writable_by(user)[:100])
 
 
 # --- Answering -----------------------------------------------------------------------------------

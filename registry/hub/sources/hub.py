@@ -30,7 +30,7 @@ from huggingface_hub.utils._http import default_client_factory, hf_raise_for_sta
 from registry.hub.models import Transfer
 from registry.hub.selection import MOST_LEFT_OUT, Plan, RemoteFile, choose
 from registry.hub.sources import Opened, Source
-from registry.hub.trouble import Trouble
+from registry.hub.trouble import Trouble, asked_to_wait
 
 # The hub's storage answers no request for more than 50 GB.
 PIECE_BYTES = 16 * 2**30
@@ -274,7 +274,7 @@ def _by_status(repo: str, error: HfHubHTTPError) -> Trouble:
             "The hub has had too many requests from here (429).",
             "It goes on by itself. With a hub token the hub allows more.",
             passes=True,
-            wait_seconds=_retry_after(error.response),
+            wait_seconds=asked_to_wait(error.response.headers.get("Retry-After", "")),
         )
     passes = status in _PASSING
     return Trouble(
@@ -283,11 +283,3 @@ def _by_status(repo: str, error: HfHubHTTPError) -> Trouble:
         "The hub has a problem of its own; try again later." if passes else _short(error),
         passes=passes,
     )
-
-
-def _retry_after(answer: httpx2.Response) -> float | None:
-    """Seconds, where the hub says them; a date is as good as none."""
-    try:
-        return max(0.0, min(float(answer.headers.get("Retry-After", "")), 3600.0))
-    except ValueError:
-        return None

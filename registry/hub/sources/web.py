@@ -22,7 +22,7 @@ from activity.outgoing.http import NotAllowed, check_url, resolve
 from registry.hub.models import Transfer
 from registry.hub.selection import Plan, RemoteFile, choose
 from registry.hub.sources import Opened, Source
-from registry.hub.trouble import Trouble
+from registry.hub.trouble import Trouble, asked_to_wait
 
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -132,13 +132,12 @@ class WebSource(Source):
         if status in (401, 403):
             advice = "An address that carries its own permission may have expired."
             raise Trouble("forbidden", f"{host} does not let us have it ({status}).", advice)
-        wait = _plain(answer).get("retry-after", "")
         raise Trouble(
             "rate_limited" if status == 429 else "server_error",
             f"{host} answered {status}.",
             "Try again later.",
             passes=status in PASSING,
-            wait_seconds=min(float(wait), 3600.0) if wait.isascii() and wait.isdigit() else None,
+            wait_seconds=asked_to_wait(_plain(answer).get("retry-after", "")),
         )
 
 
