@@ -52,6 +52,7 @@ def _of_jobs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("experiments", "/experiments"),
         ("experiments, search", "/experiments?q=999"),
         ("experiments, by name", "/experiments?sort=name"),
+        ("experiments, of a recipe", f"/experiments?recipe={facts['recipe']}"),
         ("one experiment", f"/experiments/{facts['experiment']}"),
         ("recipes", "/recipes"),
         ("recipes, search", "/recipes?q=99"),
@@ -68,11 +69,17 @@ def _of_the_registry(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("models", "/models"),
         ("models, search", f"/models?q={rare}"),
         ("models, filters", "/models?family=llama&stage=production&trainable=true"),
+        *(
+            (f"models, by {sort}", f"/models?sort={sort}")
+            for sort in ("name", "parameters", "size")
+        ),
         ("models, last page", "/models?page=99999"),
         ("one model", f"/models/{model}"),
         ("one adapter", f"/adapters/{facts['adapter']}"),
         ("datasets", "/datasets"),
         ("datasets, search", f"/datasets?q={rare}"),
+        ("datasets, filters", "/datasets?row_format=prompt_completion&check=errors&is_split=true"),
+        *((f"datasets, by {sort}", f"/datasets?sort={sort}") for sort in ("name", "rows", "size")),
         ("datasets, last page", "/datasets?page=99999"),
         ("one dataset", f"/datasets/{dataset}"),
         ("one dataset, tokens", f"/datasets/{dataset}/tokens"),
@@ -81,6 +88,7 @@ def _of_the_registry(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("transfers", "/transfers"),
         ("transfers, failed", "/transfers?status=FAILED"),
         ("transfers, search", "/transfers?q=rows-99"),
+        ("transfers, of a kind by name", "/transfers?kind=hf_dataset&sort=name"),
         ("one transfer, so many files", f"/transfers/{facts['transfer']}"),
         ("a new transfer", "/transfers/new"),
         ("hub tokens", "/transfers/tokens"),
