@@ -75,6 +75,7 @@ def _of_the_registry(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("models, last page", "/models?page=99999"),
         ("one model", f"/models/{model}"),
+        ("a new model", "/models/new"),
         ("one adapter", f"/adapters/{facts['adapter']}"),
         ("datasets", "/datasets"),
         ("datasets, search", f"/datasets?q={rare}"),

@@ -164,6 +164,7 @@ def _pages() -> dict[str, list[str]]:
         **_draft(model, dates),
         "models": [reverse("models"), f"{reverse('models')}?q=nothing-like-it"],
         "model": [reverse("model", args=[model.pk])],
+        "model-new": [reverse("model-new")],
         "adapter": [reverse("adapter", args=[adapter.pk])],
         "datasets": [reverse("datasets"), f"{reverse('datasets')}?q=nothing-like-it"],
         "dataset": [reverse("dataset", args=[one.pk]) for one in (dataset, dates)],
