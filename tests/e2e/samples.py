@@ -184,7 +184,7 @@ def _pages() -> dict[str, list[str]]:
         ],
         "generation": [reverse("generation", args=[one]) for one in _prompts(adapter)],
         "storage": [reverse("storage")],
-        "styleguide": [reverse("styleguide")],
+        "styleguide": [reverse("styleguide"), f"{reverse('styleguide')}?scheme=dark"],
     }
 
 
