@@ -65,7 +65,9 @@ class DatasetsAsked(lists.Asked):
     }
     selects: ClassVar[tuple[str, ...]] = ("row_format", "check", "is_split", "modality")
 
-    row_format = forms.ChoiceField(label="Rows", choices=[*ANY, *RowFormat.choices], required=False)
+    row_format = forms.ChoiceField(
+        label="Format", choices=[*ANY, *RowFormat.choices], required=False
+    )
     check = forms.ChoiceField(
         choices=[*ANY, ("passed", "Passed"), ("errors", "Has errors"), ("none", "Not checked")],
         required=False,

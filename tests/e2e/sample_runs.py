@@ -5,15 +5,17 @@ checkpoints that lie on the disk, evaluations, a model with a tokenizer and rows
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
 from activity.record import record
 from registry.models import BaseModel, Dataset
 from tests import factories as make
 from tests.registry.files import write_rows
-from tests.registry.tokenizers import write_tokenizer
+from tests.training.trainer.tiny import make_tokenizer
 from training import checkpoints, run_plan
 from training.models import Job, Recipe, Status
 
@@ -21,7 +23,7 @@ SHOWN = (Status.RUNNING, Status.QUEUED, Status.PAUSED, Status.COMPLETED, Status.
 STEPS = {Status.QUEUED: 0, Status.COMPLETED: 100}
 BEFORE = {"eval_loss": 3.1, "perplexity": 22.2, "accuracy": 0.41, "accuracy_stderr": 0.02}
 AFTER = {"eval_loss": 1.5, "perplexity": 4.5, "accuracy": 0.39, "accuracy_stderr": 0.02}
-LOG = [f"step {step:>3}  loss {3 / (1 + step / 9):.3f}  lr 2.0e-04" for step in range(1, 61)]
+LOG = [f"step {step:>3}  loss {3 / (1 + step / 9):.3f}  lr 2.0e-04" for step in range(1, 101)]
 
 
 def jobs_of(model: BaseModel, dataset: Dataset, made: Any) -> list[Job]:
@@ -44,17 +46,19 @@ def jobs_of(model: BaseModel, dataset: Dataset, made: Any) -> list[Job]:
             experiment=whole if status == Status.FAILED else experiment,
             name=f"Llama-2-7B Fine-tune on Alpaca {number + 1}",
             result=result if status == Status.COMPLETED else None,
+            started_at=None if status == Status.QUEUED else timezone.now() - timedelta(minutes=7),
             evaluation={"before": BEFORE, "after": AFTER} if STEPS.get(status, 60) else {},
         )
         if steps := STEPS.get(status, 60):
-            _trained(job, steps)
+            _trained(job, steps, worse_by=number / 8)
         _tell(job)
         jobs.append(job)
     return jobs
 
 
-def _trained(job: Job, steps: int) -> None:
-    make.make_metrics(job, [3.0 / (1 + step / 9) + step % 3 / 20 for step in range(steps)])
+def _trained(job: Job, steps: int, worse_by: float) -> None:
+    losses = [3.0 / (1 + step / 9) + step % 3 / 20 + worse_by for step in range(steps)]
+    make.make_metrics(job, losses)
     make.make_event(job, "evaluation", step=0, message="Loss 3.1.", **BEFORE)
     for step in (20, 40):
         checkpoint = make.make_checkpoint(job, step)
@@ -83,7 +87,7 @@ def with_rows() -> tuple[BaseModel, Dataset]:
     """A model with a tokenizer and a chat template, and a dataset whose rows are on the disk."""
     folder = settings.TRAINYARD_MODELS / "dates"
     folder.mkdir(parents=True)
-    write_tokenizer(folder)
+    make_tokenizer(bos_token="<eos>").save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
     model = make.make_model(name="dates-base", storage_path=str(folder), context_length=128)
     data = settings.TRAINYARD_DATASETS / "dates"

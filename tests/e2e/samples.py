@@ -132,9 +132,7 @@ def _pages() -> dict[str, list[str]]:
         "jobs": [reverse("jobs"), f"{reverse('jobs')}?status=FAILED"],
         "job": [reverse("job", args=[job.pk]) for job in jobs],
         "job-new": [reverse("job-new")],
-        "jobs-compare": [
-            f"{reverse('jobs-compare')}?" + "&".join(f"job={job.pk}" for job in jobs[:4])
-        ],
+        "jobs-compare": [f"{reverse('jobs-compare')}?" + "&".join(f"job={job.pk}" for job in jobs)],
         "experiments": [reverse("experiments")],
         "experiment": [reverse("experiment", args=[experiment.pk])],
         "recipes": [reverse("recipes")],

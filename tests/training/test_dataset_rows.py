@@ -181,5 +181,7 @@ def test_the_page_marks_what_is_learned_only_read_and_cut(
     assert cut[:3] == [*legend, "cut"]
     assert "learned" not in cut[3:]
     assert "cut" in cut[3:]
-    words = Page(client.get(f"/datasets/{dataset.pk}/tokens?model={model.pk}&max_length=3")).words
-    assert "Nothing is learned from this row when it is cut at 3 tokens." in words
+    page = Page(client.get(f"/datasets/{dataset.pk}/tokens?model={model.pk}&max_length=3"))
+    assert "Nothing is learned from this row when it is cut at 3 tokens." in page.words
+    chosen = [o["value"] for o in page.all("option") if "selected" in o]
+    assert chosen == [str(model.pk), "3"]  # though nobody would be offered that length
