@@ -17,7 +17,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
-from accounts import ticked
+from accounts import lists, ticked
 from accounts.scoping import may_change
 from accounts.ticked import Deed, Refused
 from api.errors import flatten, in_use
@@ -27,7 +27,6 @@ from registry.api.doctor import RepairSerializer
 from registry.doctor import FIELDS, NEED_COPY
 from registry.models import Dataset, DatasetTask
 
-ROWS_A_PAGE = 25
 FINDINGS_SHOWN = 200
 VERSIONS_SHOWN = 20
 TASKS_SHOWN = 5
@@ -64,13 +63,17 @@ DEEDS = {
 @login_required
 @require_safe
 def dataset_list(request: HttpRequest) -> HttpResponse:
-    found, q = selector.datasets(request.user, request.GET)
-    rows = found.defer("integrity_report", "statistics", "metadata")
-    page = selector.page_of(
-        rows, request.GET.get("page"), ROWS_A_PAGE, (request.user.pk, request.user.is_superuser, q)
-    )
-    being_checked = checks.open_checks(list(page))
-    context = {"page": page, "q": q, "being_checked": set(being_checked), "deeds": DEEDS.items()}
+    form = selector.DatasetsAsked(request.GET)
+    found = form.found(request.user)
+    shown = Dataset.objects.defer("integrity_report", "statistics", "metadata")
+    question = form.question(request.user, Dataset)
+    page = lists.page_of(found, shown, request.GET.get("page"), question)
+    context = {
+        "form": form,
+        "page": page,
+        "being_checked": set(checks.open_checks(list(page))),
+        "deeds": DEEDS.items(),
+    }
     return render_page(request, "registry/dataset_list.html", context, part="rows")
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
+from django.db.models.fields.json import KT
 
 from accounts.models import Project
 from accounts.scoping import ProjectScopedQuerySet
@@ -26,6 +27,7 @@ __all__ = [
     "Entry",
     "HubToken",
     "Modality",
+    "RowFormat",
     "Stage",
     "Transfer",
     "TransferFile",
@@ -39,6 +41,19 @@ class Modality(models.TextChoices):
     AUDIO = "audio"
     VIDEO = "video"
     MULTIMODAL = "multimodal"
+
+
+class RowFormat(models.TextChoices):
+    """What the rows of a dataset are, as the doctor finds (`registry.doctor.rows`)."""
+
+    PROMPT_COMPLETION = "prompt_completion", "Prompt and completion"
+    CONVERSATION = "conversation", "Prompt and completion as messages"
+    MESSAGES = "messages", "Messages"
+    TEXT = "text", "Plain text"
+    PREFERENCE = "preference", "Chosen and rejected"
+    UNPAIRED_PREFERENCE = "unpaired_preference", "Judged true or false"
+    LABELLED = "labelled", "Text and label"
+    LABELLED_IMAGE = "labelled_image", "Image and label"
 
 
 class Stage(models.TextChoices):
@@ -82,6 +97,13 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+# What lists of models, and of datasets, are narrowed by.
+_NARROWED = ("project", "family", "stage", "modality", "trainable", "servable")
+_NARROWED_DATASETS = (
+    *("project", "modality", "integrity_checked", "integrity_passed", "row_format", "is_split"),
+)
 
 
 class BaseModel(Entry):
@@ -132,15 +154,15 @@ class BaseModel(Entry):
                 condition=Q(check_heard_at__isnull=False),
                 name="basemodel_being_checked",
             ),
+            models.Index(fields=["-created_at", "-id", *_NARROWED], name="basemodel_list"),
+            # /models in its other orders. /storage asks for the largest too.
+            models.Index(fields=["name", "-created_at", "-id", *_NARROWED], name="basemodel_name"),
             models.Index(
-                fields=[
-                    *("-created_at", "-id", "project", "family"),
-                    *("stage", "modality", "trainable", "servable"),
-                ],
-                name="basemodel_list",
+                fields=["-params_b", "-created_at", "-id", *_NARROWED], name="basemodel_params"
             ),
-            # /storage: the largest.
-            models.Index(fields=["-size_bytes", "project"], name="basemodel_largest"),
+            models.Index(
+                fields=["-size_bytes", "-created_at", "-id", *_NARROWED], name="basemodel_size"
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -196,6 +218,18 @@ class Dataset(Entry):
     integrity_passed = models.BooleanField(default=False)
     integrity_report = models.JSONField(default=dict, blank=True)
     statistics = models.JSONField(default=dict, blank=True)
+    # Out of the statistics, for lists to be narrowed by.
+    row_format = models.GeneratedField(
+        expression=KT("statistics__row_format"),
+        output_field=models.CharField(max_length=30, null=True),
+        db_persist=True,
+    )
+    is_split = models.GeneratedField(
+        expression=Case(When(statistics__splits__1__isnull=False, then=True), default=False),
+        output_field=models.BooleanField(),
+        db_persist=True,
+        help_text="Whether its rows are in more than one split.",
+    )
     columns = models.JSONField(
         default=dict,
         blank=True,
@@ -207,10 +241,21 @@ class Dataset(Entry):
         abstract = False
         indexes = [
             # GET /api/datasets, newest first, with any filters; as above.
-            models.Index(fields=["-created_at", "-id", "project", "modality"], name="dataset_list"),
+            models.Index(fields=["-created_at", "-id", *_NARROWED_DATASETS], name="dataset_list"),
+            # /datasets in its other orders. /storage asks for the largest too.
+            models.Index(
+                fields=["name", "-created_at", "-id", *_NARROWED_DATASETS], name="dataset_name"
+            ),
+            models.Index(
+                fields=["-num_samples", "-created_at", "-id", *_NARROWED_DATASETS],
+                name="dataset_rows",
+            ),
+            models.Index(
+                fields=["-size_bytes", "-created_at", "-id", *_NARROWED_DATASETS],
+                name="dataset_size",
+            ),
             # The versions of one, newest first.
             models.Index(fields=["name", "project", "-created_at", "-id"], name="dataset_versions"),
-            models.Index(fields=["-size_bytes", "project"], name="dataset_largest"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -27,7 +27,8 @@ SEARCHED = {
 }
 LISTED = {
     "registry_basemodel": "project_id, family, stage, modality, trainable, servable",
-    "registry_dataset": "project_id, modality",
+    "registry_dataset": "project_id, modality, integrity_checked, integrity_passed, row_format,"
+    " is_split",
     "registry_adapter": "project_id, method",
 }
 

@@ -2,87 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django import forms
-from django.core.cache import cache
-from django.core.exceptions import BadRequest
-from django.core.paginator import Page, Paginator
-from django.db import connection
-from django.db.models import Prefetch, QuerySet
+from django.core.paginator import Page
+from django.db.models import F, Prefetch, QuerySet
 
-from accounts import changes
-from api import remembered
+from accounts import lists
+from accounts.questions import Question
 from registry.api.filters import AdapterFilter, BaseModelFilter, DatasetFilter
-from registry.models import Adapter, BaseModel, Dataset, Modality, Stage
+from registry.models import Adapter, BaseModel, Dataset, Modality, RowFormat, Stage
 
 CARDS_A_PAGE = 24
 ADAPTERS_A_PAGE = 25
 MOST_FAMILIES = 100
 ANY = [("", "Any")]
+# What the doctor has said of a dataset, in the words of the API's filters.
+CHECKS = {
+    "passed": {"integrity_passed": "true"},
+    "errors": {"integrity_checked": "true", "integrity_passed": "false"},
+    "none": {"integrity_checked": "false"},
+}
 
 
-class Wanted(forms.Form):
-    """What is asked for; the filters themselves are those of ``GET /api/base-models``."""
+class ModelsAsked(lists.Asked):
+    """The filters themselves are those of ``GET /api/base-models``."""
 
-    q = forms.CharField(max_length=200, required=False)
-    family = forms.CharField(max_length=60, required=False)
+    orders = {
+        "newest": ("-created_at", "-id"),
+        "oldest": ("created_at", "id"),
+        "name": ("name", "-created_at", "-id"),
+        "parameters": (F("params_b").desc(nulls_last=True), "-created_at", "-id"),
+        "size": ("-size_bytes", "-created_at", "-id"),
+    }
+    selects = ("family", "modality", "stage", "trainable", "sort")
+
+    family = forms.ChoiceField(required=False)
     modality = forms.ChoiceField(choices=[*ANY, *Modality.choices], required=False)
     stage = forms.ChoiceField(choices=[*ANY, *Stage.choices], required=False)
     trainable = forms.ChoiceField(
-        choices=[*ANY, ("true", "Trainable"), ("false", "Not trainable")], required=False
+        label="Training",
+        choices=[*ANY, ("true", "Trainable"), ("false", "Not trainable")],
+        required=False,
     )
 
+    def __init__(self, asked: Mapping[str, str], user: Any) -> None:
+        super().__init__(asked)
+        known = dict.fromkeys([*families(user), asked.get("family", "")])
+        self.set_choices("family", [*ANY, *((name, name) for name in known if name)])
 
-class Words(forms.Form):
-    q = forms.CharField(max_length=200, required=False)
+
+class DatasetsAsked(lists.Asked):
+    """The same of ``GET /api/datasets``."""
+
+    orders = {
+        "newest": ("-created_at", "-id"),
+        "oldest": ("created_at", "id"),
+        "name": ("name", "-created_at", "-id"),
+        "rows": (F("num_samples").desc(nulls_last=True), "-created_at", "-id"),
+        "size": ("-size_bytes", "-created_at", "-id"),
+    }
+    selects: ClassVar[tuple[str, ...]] = ("row_format", "check", "is_split", "modality")
+
+    row_format = forms.ChoiceField(
+        label="Format", choices=[*ANY, *RowFormat.choices], required=False
+    )
+    check = forms.ChoiceField(
+        choices=[*ANY, ("passed", "Passed"), ("errors", "Has errors"), ("none", "Not checked")],
+        required=False,
+    )
+    is_split = forms.ChoiceField(
+        label="Splits", choices=[*ANY, ("true", "Several"), ("false", "One")], required=False
+    )
+    modality = forms.ChoiceField(choices=[*ANY, *Modality.choices], required=False)
+
+    def found(self, user: Any) -> QuerySet[Dataset]:
+        """Raises BadRequest."""
+        asked = self.valid().narrows
+        filters = asked | CHECKS.get(asked.pop("check", ""), {})
+        found: QuerySet[Dataset] = DatasetFilter(
+            filters, queryset=Dataset.objects.visible_to(user)
+        ).qs
+        return self.in_order(found)
+
+
+class AdaptersAsked(lists.Asked):
+    """Words alone: the other filters ask for what only a base model has."""
+
+    orders = {"newest": ("-created_at", "-id")}
 
 
 def models(user: Any, asked: Mapping[str, str], size: int = CARDS_A_PAGE) -> dict[str, Any]:
-    """What ``registry/_model_selector.html`` and ``_model_cards.html`` show. Raises BadRequest."""
-    wanted = _cleaned(Wanted, asked)
-    filters = {name: value for name, value in wanted.items() if value}
-    visible = BaseModel.objects.visible_to(user)
+    """What ``_filters.html`` and ``registry/_model_cards.html`` show. Raises BadRequest."""
+    form = ModelsAsked(asked, user).valid()
+    found = BaseModelFilter(form.narrows, queryset=BaseModel.objects.visible_to(user)).qs
     # A model's card may be long and its config.json is not needed here.
-    found = BaseModelFilter(filters, queryset=visible).qs.defer("model_card", "metadata")
+    shown = BaseModel.objects.defer("model_card", "metadata")
+    rows, question = form.in_order(found), form.question(user, BaseModel)
     return {
-        "page": page_of(
-            found, asked.get("page"), size, (user.pk, user.is_superuser, *sorted(filters.items()))
-        ),
-        "wanted": wanted,
-        "is_narrowed": bool(filters),
-        "families": families(user),
-        "modalities": Modality.choices,
-        "stages": Stage.choices,
+        "form": form,
+        "page": lists.page_of(rows, shown, asked.get("page"), question, size=size),
     }
 
 
 def adapters(user: Any, asked: Mapping[str, str]) -> Page[Any]:
-    """Those with the same words; the other filters ask for what only a base model has. Raises
-    BadRequest."""
-    q = _cleaned(Words, asked)["q"]
-    visible = Adapter.objects.visible_to(user)
-    found = AdapterFilter({"q": q} if q else {}, queryset=visible).qs
+    """Those with the words ``q``. Raises BadRequest."""
+    form = AdaptersAsked({"q": asked.get("q", "")}).valid()
+    found = AdapterFilter(form.narrows, queryset=Adapter.objects.visible_to(user)).qs
     # Their models apart: joined, SQLite may begin with the many models.
     models = Prefetch("base_model", BaseModel.objects.only("name"))
-    rows = found.defer("model_card", "metadata").prefetch_related(models)
-    return page_of(rows, asked.get("adapters"), ADAPTERS_A_PAGE, (user.pk, user.is_superuser, q))
-
-
-def datasets(user: Any, asked: Mapping[str, str]) -> tuple[QuerySet[Dataset], str]:
-    """The datasets with the words that are asked for, and the words. Raises BadRequest."""
-    q = _cleaned(Words, asked)["q"]
-    visible = Dataset.objects.visible_to(user)
-    found: QuerySet[Dataset] = DatasetFilter({"q": q} if q else {}, queryset=visible).qs
-    return found, q
-
-
-def _cleaned(form: type[forms.Form], asked: Mapping[str, str]) -> dict[str, str]:
-    filled = form(asked)
-    if not filled.is_valid():
-        raise BadRequest(filled.errors.as_text())
-    return filled.cleaned_data
+    shown = Adapter.objects.defer("model_card", "metadata").prefetch_related(models)
+    rows, question = form.in_order(found), form.question(user, Adapter)
+    return lists.page_of(rows, shown, asked.get("adapters"), question, size=ADAPTERS_A_PAGE)
 
 
 def families(user: Any) -> list[str]:
@@ -92,40 +124,5 @@ def families(user: Any) -> list[str]:
         named = BaseModel.objects.visible_to(user).exclude(family="").order_by("family")
         return list(named.values_list("family", flat=True).distinct()[:MOST_FAMILIES])
 
-    state = None if connection.in_atomic_block else _state(BaseModel)
-    if state is None:
-        return look()
-    key = "-".join(str(part) for part in ("families", user.pk, user.is_superuser, *state))
-    known: list[str] | None = cache.get(key)
-    if known is None:
-        known = look()
-        cache.set(key, known)
-    return known
-
-
-def page_of(found: QuerySet[Any], number: str | None, size: int, asked: Hashable) -> Page[Any]:
-    """A page as a Paginator gives it; counted and ordered again only when the table has changed.
-    ``asked`` is what ``found`` follows from."""
-    paginator = Paginator(found, size)
-    wanted = int(number) if number and number.isdecimal() and len(number) < 10 else 1
-    total, rows = _rows(found, max(wanted, 1), size, asked)
-    paginator.count = total  # or it would count once more
-    last = paginator.num_pages
-    if wanted > last:
-        _, rows = _rows(found, last, size, asked)
-    return Page(list(rows), min(max(wanted, 1), last), paginator)
-
-
-def _rows(found: QuerySet[Any], number: int, size: int, asked: Hashable) -> tuple[int, Any]:
-    return remembered.page(
-        found,
-        (number - 1) * size,
-        number * size,
-        asked=("pages", found.model._meta.label, asked),
-        state_now=lambda: _state(found.model),
-        as_json=None,
-    )
-
-
-def _state(model: Any) -> Any:
-    return changes.state(model._meta.db_table, *changes.RIGHTS)
+    found: list[str] = Question(user, of=[BaseModel]).answer("families", look)
+    return found

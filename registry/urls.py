@@ -1,12 +1,14 @@
 from django.urls import include, path
 
 from registry import dataset_views, views
+from registry.new_model import new_model
 from registry.uploads import model_views as model_uploads
 from registry.uploads import views as uploads
 
 urlpatterns = [
     path("models", views.model_list, name="models"),
-    path("models/new", model_uploads.new_model, name="model-new"),
+    path("models/new", new_model, name="model-new"),
+    path("models/upload", model_uploads.upload_model, name="model-upload"),
     path("models/bulk", views.models_bulk, name="models-bulk"),
     path("models/<uuid:pk>", views.model_detail, name="model"),
     path("models/<uuid:pk>/check", views.model_check, name="model-check"),

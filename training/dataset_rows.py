@@ -83,14 +83,15 @@ def lengths(dataset: Dataset, model: BaseModel) -> Lengths | None:
     return found.train
 
 
-def limits(found: Lengths, model: BaseModel) -> list[Limit]:
-    """The first at which nothing is cut any more is the last."""
-    candidates = sorted({*LIMITS, *([model.context_length] if model.context_length else [])})
-    told = []
+def limits(found: Lengths, model: BaseModel, asked: int | None = None) -> list[Limit]:
+    """The first at which nothing is cut any more is the last; and the one that is ``asked`` for."""
+    candidates = sorted({*LIMITS, *(one for one in (model.context_length, asked) if one)})
+    told: list[Limit] = []
     for limit in candidates:
+        is_enough = bool(told) and not told[-1].truncated
+        if is_enough and limit != asked:
+            continue
         truncated = found.longer_than(limit) / found.rows
         lost = 1 - found.cut(limit).tokens / found.tokens
         told.append(Limit(limit, truncated, lost, found.left_out(limit)))
-        if not truncated:
-            break
     return told

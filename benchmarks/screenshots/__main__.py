@@ -76,7 +76,7 @@ def shoot(
             continue
         for number, address in enumerate(addresses, start=1):
             page.goto(address)
-            page.wait_for_load_state("load")
+            page.wait_for_load_state("networkidle")  # parts that come after the page
             page.evaluate("document.fonts.ready")
             height = min(page.evaluate("document.documentElement.scrollHeight"), TALLEST[width])
             picture = page.screenshot(

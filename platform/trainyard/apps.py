@@ -5,7 +5,7 @@ from django.apps import AppConfig, apps
 # by the verbs of `training.services`.
 AUDITED: dict[str, tuple[str, ...]] = {
     "registry.BaseModel": (),
-    "registry.Dataset": ("integrity_report", "statistics"),
+    "registry.Dataset": ("integrity_report", "statistics", "row_format", "is_split"),
     "registry.Adapter": (),
     "registry.CodeReview": (),
     "registry.HubToken": (),

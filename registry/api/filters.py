@@ -6,7 +6,16 @@ from django_filters import rest_framework as filters
 
 from accounts.api.filters import ProjectFilter
 from api.filters import FilterSet, KnownChoiceFilter, Ordering, StrictBooleanFilter
-from registry.models import Adapter, BaseModel, Dataset, DatasetTask, Modality, Stage, Upload
+from registry.models import (
+    Adapter,
+    BaseModel,
+    Dataset,
+    DatasetTask,
+    Modality,
+    RowFormat,
+    Stage,
+    Upload,
+)
 from registry.search import IndexedSearchFilter
 
 
@@ -30,6 +39,10 @@ class BaseModelFilter(FilterSet):
 
 class DatasetFilter(FilterSet):
     modality = KnownChoiceFilter(choices=Modality.choices)
+    row_format = KnownChoiceFilter(choices=RowFormat.choices)
+    is_split = StrictBooleanFilter()
+    integrity_checked = StrictBooleanFilter()
+    integrity_passed = StrictBooleanFilter()
     search = IndexedSearchFilter(in_fields=("name", "description"))
     q = IndexedSearchFilter(in_fields=("name", "description"))
     project = ProjectFilter()

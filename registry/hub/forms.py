@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from accounts import lists
 from api.errors import flatten
 from registry.api.transfers import TransferSerializer, checked_address
 from registry.hub.models import Kind, Status, Transfer
@@ -25,11 +26,16 @@ WEB = (Kind.URL_DATASET.value, Kind.URL_MODEL.value)
 BUCKETS = (Kind.S3_DATASET.value, Kind.S3_MODEL.value)
 
 
-class Found(forms.Form):
-    """What the list is narrowed to."""
+class TransfersAsked(lists.Asked):
+    orders = {
+        "newest": ("-created_at", "-id"),
+        "oldest": ("created_at", "id"),
+        "name": ("name", "-created_at", "-id"),
+    }
+    selects = ("kind",)
 
     status = forms.ChoiceField(choices=[("", "All"), *Status.choices], required=False)
-    q = forms.CharField(max_length=200, required=False)
+    kind = forms.ChoiceField(choices=[("", "Any"), *Kind.choices], required=False)
 
 
 class NewTransfer(forms.Form):

@@ -121,11 +121,18 @@ class Transfer(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
-            models.Index(fields=["-created_at", "-id"], name="transfer_newest"),
+            # /transfers in its two orders.
+            models.Index(
+                fields=["-created_at", "-id", "project", "status", "kind"], name="transfer_newest"
+            ),
+            models.Index(
+                fields=["name", "-created_at", "-id", "project", "status", "kind"],
+                name="transfer_name",
+            ),
             models.Index(fields=["project", "-created_at"], name="transfer_of_project"),
             # How many there are in each status, and those in one of them, newest first.
             models.Index(
-                fields=["status", "-created_at", "-id", "project", "name", "hf_repo_id"],
+                fields=["status", "-created_at", "-id", "project", "kind", "name", "hf_repo_id"],
                 name="transfer_by_status",
             ),
             # The dispatcher's and the reconciler's questions; finished ones are not in it.

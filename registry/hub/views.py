@@ -9,16 +9,14 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import BadRequest, PermissionDenied
-from django.core.paginator import Paginator
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import ticked
+from accounts import lists, ticked
 from accounts.models import Project
-from accounts.questions import Question
 from accounts.scoping import is_owner, may_change, owned_by, writable_by
 from accounts.ticked import Deed
 from api.pages import render_page
@@ -26,7 +24,6 @@ from registry.hub import checking, forms, services, tokens
 from registry.hub.models import BucketKey, HubToken, Kind, Status, Transfer
 from registry.models import Adapter, BaseModel
 
-ROWS_A_PAGE = 25
 FILES_SHOWN = 200
 
 
@@ -72,32 +69,30 @@ DEEDS = {
 @login_required
 @require_safe
 def transfer_list(request: HttpRequest) -> HttpResponse:
-    form = forms.Found(request.GET)
-    if not form.is_valid():
-        raise BadRequest(form.errors.as_text())
+    form = forms.TransfersAsked(request.GET).valid()
     found = Transfer.objects.visible_to(request.user)
-    if words := form.cleaned_data["q"]:
+    words, kind = form.cleaned_data["q"], form.cleaned_data["kind"]
+    if kind:
+        found = found.filter(kind=kind)
+    if words:
         found = found.filter(
             Q(name__icontains=words)
             | Q(hf_repo_id__icontains=words)
             | Q(hf_repo_id="", url__icontains=words)  # one of the two is there
         )
-    question = Question(request.user, words, of=[Transfer])
+    question = form.question(request.user, Transfer)
     counts = question.answer("counts", lambda: _counts(found))
     status = form.cleaned_data["status"]
-    rows = found.filter(status=status) if status else found
-    paginator = Paginator(rows.values_list("pk", flat=True), ROWS_A_PAGE)
-    paginator.count = counts.get(status, 0) if status else sum(counts.values())
-    page = paginator.get_page(request.GET.get("page"))
-    ids = question.answer(("page", status, page.number), lambda: list(page.object_list))
+    rows = form.in_order(found.filter(status=status) if status else found)
+    total = counts.get(status, 0) if status else sum(counts.values())
     shown = Transfer.objects.select_related("project").defer("left_out", "notes")
-    page.object_list = list(shown.filter(pk__in=ids))
+    page = lists.page_of(rows, shown, request.GET.get("page"), question, total=total)
     changeable = _changeable(request.user, page.object_list)
     for transfer in page.object_list:
         transfer.actions = actions_of(transfer) if transfer.pk in changeable else []
     context = {
         "page": page,
-        "q": words,
+        "form": form,
         "status": status,
         "total": sum(counts.values()),
         "deeds": DEEDS.items(),

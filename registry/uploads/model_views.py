@@ -1,4 +1,4 @@
-"""/models/new: files become a model, in the same two ways as those of a dataset."""
+"""/models/upload: files become a model, in the same two ways as those of a dataset."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from registry.uploads.views import MOST_SHOWN, UploadForm, own_uploads, received
 @csrf_exempt
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def new_model(request: HttpRequest) -> HttpResponse:
+def upload_model(request: HttpRequest) -> HttpResponse:
     """The token is asked for below: before anybody reads the body, its files are told to go to the
     disk."""
     request.upload_handlers = [LimitedUpload(request)]
     try:
-        return _new_model(request)
+        return _upload_model(request)
     except APIException as error:  # of the handler: too large, no room
         return _page(request, UploadForm(request.user), str(error.detail), error.status_code)
 
 
 @csrf_protect
-def _new_model(request: HttpRequest) -> HttpResponse:
+def _upload_model(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, UploadForm(request.user))
     form = UploadForm(request.user, request.POST)
@@ -67,4 +67,4 @@ def _page(
         "kinds": model_registration.KINDS,
         "limit_mb": receiving.limit_bytes() // 2**20,
     }
-    return render(request, "registry/model_new.html", context, status=status)
+    return render(request, "registry/model_upload.html", context, status=status)

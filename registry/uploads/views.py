@@ -97,7 +97,7 @@ def discard(request: HttpRequest, pk: UUID) -> HttpResponse:
         raise PermissionDenied
     receiving.remove(upload)
     messages.success(request, f"{upload} was removed.")
-    return redirect("model-new" if request.POST.get("page") == "model-new" else "dataset-new")
+    return redirect("model-upload" if request.POST.get("page") == "model-upload" else "dataset-new")
 
 
 def _sent(request: HttpRequest) -> list[Received]:

@@ -9,21 +9,22 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.test import Client
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
+from rest_framework.exceptions import Throttled
 
 from accounts.local import local_owner
 from accounts.models import Project
-from activity.record import record
 from registry.models import Upload
 from tests import factories as make
+from tests.e2e import sample_runs
 from training.models import Generation, Recipe, Status
 from training.trainer import orders
 from training.wizard import drafts
 from training.wizard.steps import NAMES
 
-SHOWN = (Status.RUNNING, Status.QUEUED, Status.PAUSED, Status.COMPLETED, Status.FAILED)
 # They lead on to other pages, or answer with a file or a part of a page.
 NOT_PAGES = {
     *("dataset-compare", "dataset-download", "service-worker"),
@@ -118,33 +119,12 @@ def _pages() -> dict[str, list[str]]:
             ],
         },
     )
-    dates = make.make_dataset(
-        name="dates",
-        description="Dates in words and in figures.",
-        statistics={"splits": ["train"], "rows": {"train": 1000}, "row_format": "text"},
-    )
-    experiment = make.make_experiment(
-        name="Llama-2-7B on alpaca", base_model=model, dataset=dataset
-    )
+    small, dates = sample_runs.with_rows()
     adapter = make.make_adapter(
         model, name="Llama-2-7B-alpaca", storage_path="exports/alpaca", model_card="# An adapter"
     )
-    made = {"kind": "adapter", "id": str(adapter.pk), "name": adapter.name}
-    jobs = []
-    for number, status in enumerate(SHOWN):
-        job = make.make_job(
-            status=status,
-            experiment=experiment,
-            name=f"Llama-2-7B Fine-tune on Alpaca {number + 1}",
-            result=made if status == Status.COMPLETED else None,
-        )
-        make.make_metrics(job, [3.0 / (1 + step / 9) + step % 3 / 20 for step in range(60)])
-        make.make_event(job, "checkpoint", step=40, message="Step 40, 48.0 MiB.")
-        make.make_event(job, "evaluation", step=60, message="Loss 1.5.", eval_loss=1.5)
-        make.make_checkpoint(job, 40)
-        make.make_artifact(job, f"/exports/{job.pk}/model.safetensors")
-        _tell(job)
-        jobs.append(job)
+    jobs = sample_runs.jobs_of(model, dataset, adapter)
+    experiment = jobs[0].experiment
     make.make_worker("a-machine", gpus=2)
     return {
         "home": [reverse("home")],
@@ -152,9 +132,7 @@ def _pages() -> dict[str, list[str]]:
         "jobs": [reverse("jobs"), f"{reverse('jobs')}?status=FAILED"],
         "job": [reverse("job", args=[job.pk]) for job in jobs],
         "job-new": [reverse("job-new")],
-        "jobs-compare": [
-            f"{reverse('jobs-compare')}?" + "&".join(f"job={job.pk}" for job in jobs[:4])
-        ],
+        "jobs-compare": [f"{reverse('jobs-compare')}?" + "&".join(f"job={job.pk}" for job in jobs)],
         "experiments": [reverse("experiments")],
         "experiment": [reverse("experiment", args=[experiment.pk])],
         "recipes": [reverse("recipes")],
@@ -165,10 +143,14 @@ def _pages() -> dict[str, list[str]]:
         "models": [reverse("models"), f"{reverse('models')}?q=nothing-like-it"],
         "model": [reverse("model", args=[model.pk])],
         "model-new": [reverse("model-new")],
+        "model-upload": [reverse("model-upload")],
         "adapter": [reverse("adapter", args=[adapter.pk])],
         "datasets": [reverse("datasets"), f"{reverse('datasets')}?q=nothing-like-it"],
         "dataset": [reverse("dataset", args=[one.pk]) for one in (dataset, dates)],
-        "dataset-tokens": [reverse("dataset-tokens", args=[dates.pk])],
+        "dataset-tokens": [
+            f"{reverse('dataset-tokens', args=[dates.pk])}?model={small.pk}&max_length=12",
+            f"{reverse('dataset-tokens', args=[dates.pk])}?model={small.pk}",
+        ],
         "dataset-difference": [reverse("dataset-difference", args=[dataset.pk, dates.pk])],
         "dataset-new": [_uploads(project)],
         **_transfers(project),
@@ -184,22 +166,8 @@ def _pages() -> dict[str, list[str]]:
         ],
         "generation": [reverse("generation", args=[one]) for one in _prompts(adapter)],
         "storage": [reverse("storage")],
-        "styleguide": [reverse("styleguide")],
+        "styleguide": [reverse("styleguide"), f"{reverse('styleguide')}?scheme=dark"],
     }
-
-
-def _tell(job: Any) -> None:
-    verb = {Status.COMPLETED: "completed", Status.FAILED: "failed"}.get(job.status, "started")
-    record(
-        f"job_{verb}",
-        entity_type="job",
-        entity_id=job.pk,
-        title=f"Training {verb}: {job.name}",
-        message="60 of 100 steps were done.",
-        status={"completed": "success", "failed": "error"}.get(verb, "info"),
-        project_id=job.project_id,
-        metadata={"job_id": str(job.pk)},
-    )
 
 
 def _draft(model: Any, dataset: Any) -> dict[str, list[str]]:
@@ -210,13 +178,30 @@ def _draft(model: Any, dataset: Any) -> dict[str, list[str]]:
         "recipe_id": str(Recipe.objects.get(name="lora", project=None).pk),
     }
     project = drafts.projects_of(owner)[0]
+    draft = _begun(owner, answers, project)
+    whole = str(Recipe.objects.get(name="full", project=None).pk)
+    too_large = _begun(owner, {**answers, "recipe_id": whole}, project)
+    return {
+        "draft": [reverse("draft", args=[draft.pk])],
+        "draft-step": [
+            *(reverse("draft-step", args=[draft.pk, name]) for name in NAMES),
+            reverse("draft-step", args=[too_large.pk, "preflight"]),
+        ],
+    }
+
+
+def error_page(name: str) -> str:
+    """As it would be sent; most of them are hard to come by."""
+    request = RequestFactory().get("/", SERVER_NAME="127.0.0.1")
+    request.user, request.local_owner = local_owner(), True  # type: ignore[attr-defined]
+    return render_to_string(f"{name}.html", {"error": Throttled(wait=30)}, request)
+
+
+def _begun(owner: Any, answers: dict[str, str], project: Project) -> Any:
     draft = drafts.begin(owner, answers=answers, metadata={"origin": "wizard"}, project=project)
     for name in NAMES:
         drafts.go_through(draft, name)
-    return {
-        "draft": [reverse("draft", args=[draft.pk])],
-        "draft-step": [reverse("draft-step", args=[draft.pk, name]) for name in NAMES],
-    }
+    return draft
 
 
 def _transfers(project: Project) -> dict[str, list[str]]:

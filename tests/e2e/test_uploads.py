@@ -118,7 +118,7 @@ def test_without_scripts_the_form_sends_it(visitor: Visitor, tmp_path: Path) -> 
 
 def test_the_files_of_a_model_become_one(visitor: Visitor, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "here")
-    page = visitor.open("/models/new")
+    page = visitor.open("/models/upload")
     page.get_by_label("The files of the model").set_input_files(sorted(folder.iterdir()))
     expect(under_way(page)).to_have_count(len(list(folder.iterdir())))
     expect(page.get_by_label("Name", exact=True)).to_have_value("")

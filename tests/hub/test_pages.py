@@ -62,6 +62,21 @@ def test_the_list_shows_what_moves_and_what_can_be_done(page_of: Any) -> None:
     assert "Not there." not in page_of("/transfers?status=RUNNING").words
 
 
+def test_transfers_are_sorted_and_narrowed_to_a_kind(page_of: Any) -> None:
+    for name, kind in (("pear", "hf_model"), ("apple", "hf_dataset"), ("plum", "hf_dataset")):
+        make_transfer(name=name, kind=kind)
+    fruit = "pear", "apple", "plum"
+
+    def names(query: str) -> list[str]:
+        words = page_of(f"/transfers?{query}").words
+        return sorted((name for name in fruit if name in words), key=words.find)
+
+    assert names("") == ["plum", "apple", "pear"]
+    assert names("sort=oldest") == list(fruit)
+    assert names("sort=name") == ["apple", "pear", "plum"]
+    assert names("kind=hf_dataset&sort=name") == ["apple", "plum"]
+
+
 def test_the_list_does_not_ask_for_each_row(
     client: Client, django_assert_max_num_queries: Any
 ) -> None:

@@ -81,5 +81,5 @@ def test_one_is_deleted_from_its_page(client: Client, viewer: User) -> None:
 def test_the_list_does_not_ask_for_each_row(client: Client, django_assert_num_queries: Any) -> None:
     for _ in range(2):
         make.make_dataset()
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(7):
             client.get("/datasets")

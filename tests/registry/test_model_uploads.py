@@ -237,14 +237,14 @@ def test_only_who_may_write_makes_a_model(
 def test_the_form_brings_the_files_itself(
     client: Any, home: Path, project: Project, files: dict[str, bytes]
 ) -> None:
-    assert "/models/new" in client.get("/models").content.decode()
-    Page(client.get("/models/new")).check_outline()
+    assert "/models/upload" in client.get("/models").content.decode()
+    Page(client.get("/models/upload")).check_outline()
     fields = {
         "name": "by form",
         "project": str(project.pk),
         "model": [SimpleUploadedFile(name, content) for name, content in files.items()],
     }
-    answer = client.post("/models/new", fields)
+    answer = client.post("/models/upload", fields)
     model = BaseModel.objects.get()
     assert answer["Location"] == f"/models/{model.pk}"
     assert contents(Path(model.storage_path)) == files
@@ -256,12 +256,12 @@ def test_what_was_sent_before_is_ticked_on_the_page(
 ) -> None:
     ids = sent(api, files)
     other = whole(api, b"other", "notes.txt")
-    page = client.get("/models/new").content.decode()
+    page = client.get("/models/upload").content.decode()
     assert f"upload-{ids[0]}" in page
-    gone = client.post(f"/uploads/{other}/discard", {"page": "model-new"})
-    assert gone["Location"] == "/models/new"
+    gone = client.post(f"/uploads/{other}/discard", {"page": "model-upload"})
+    assert gone["Location"] == "/models/upload"
     fields = {"name": "x", "project": str(project.pk)}
-    answer = client.post("/models/new", {**fields, **{f"upload-{one}": "on" for one in ids}})
+    answer = client.post("/models/upload", {**fields, **{f"upload-{one}": "on" for one in ids}})
     assert answer.status_code == 302
     assert not Upload.objects.exists()
 
@@ -270,18 +270,18 @@ def test_a_form_that_cannot_be_says_why(
     client: Any, project: Project, settings: Any, tmp_path: Path
 ) -> None:
     fields = {"name": "x", "project": str(project.pk)}
-    answer = client.post("/models/new", fields)
+    answer = client.post("/models/upload", fields)
     assert answer.status_code == 422
     assert "There is no file." in answer.content.decode()
-    assert client.post("/models/new", {**fields, "name": ""}).status_code == 422
+    assert client.post("/models/upload", {**fields, "name": ""}).status_code == 422
     adapter = write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA"}).read_bytes()
     sending = {**fields, "model": SimpleUploadedFile("adapter_config.json", adapter)}
-    assert "holds an adapter" in client.post("/models/new", sending).content.decode()
+    assert "holds an adapter" in client.post("/models/upload", sending).content.decode()
     settings.TRAINYARD_UPLOAD_LIMIT_MB = 0
     sending = {**fields, "model": SimpleUploadedFile("config.json", b"{}")}
-    assert client.post("/models/new", sending).status_code == 413
+    assert client.post("/models/upload", sending).status_code == 413
 
 
 def test_a_viewer_has_no_form(client: Any, viewer: Any) -> None:
     client.force_login(viewer)
-    assert client.get("/models/new").status_code == 403
+    assert client.get("/models/upload").status_code == 403

@@ -115,7 +115,7 @@ def test_a_stranger_finds_nothing(stranger: User) -> None:
         assert model.name not in client.get(address).content.decode()
 
 
-@pytest.mark.parametrize(("address", "queries"), [("/models", 9), ("/datasets", 6)])
+@pytest.mark.parametrize(("address", "queries"), [("/models", 11), ("/datasets", 7)])
 def test_a_list_asks_the_same_number_of_questions_however_long_it_is(
     ana: User, django_assert_num_queries: Any, address: str, queries: int
 ) -> None:

@@ -158,3 +158,30 @@ def test_without_a_model_the_page_says_what_it_would_show(
     page = Page(browser.get(f"/datasets/{dataset_of(tmp_path, *ROWS).pk}/tokens"))
     assert "With a base model in the registry" in page.words
     assert "only asked" in page.words
+
+
+def test_the_page_marks_what_is_learned_only_read_and_cut(
+    model: BaseModel, tmp_path: Path, ana: Any
+) -> None:
+    dataset = dataset_of(tmp_path, *ROWS)
+    client = Client()
+    client.force_login(ana)
+
+    def pieces(query: str) -> list[str]:
+        """How each piece of the rows is marked; what the marks mean stands before them."""
+        page = Page(client.get(f"/datasets/{dataset.pk}/tokens?model={model.pk}{query}"))
+        page.check_outline()
+        return [str(s["data-how"]) for s in page.all("span") if s.get("class") == "piece"]
+
+    legend = ["learned", "read"]
+    whole = pieces("")
+    assert whole[:2] == legend
+    assert set(whole[2:]) == {"learned", "read"}
+    cut = pieces("&max_length=3")
+    assert cut[:3] == [*legend, "cut"]
+    assert "learned" not in cut[3:]
+    assert "cut" in cut[3:]
+    page = Page(client.get(f"/datasets/{dataset.pk}/tokens?model={model.pk}&max_length=3"))
+    assert "Nothing is learned from this row when it is cut at 3 tokens." in page.words
+    chosen = [o["value"] for o in page.all("option") if "selected" in o]
+    assert chosen == [str(model.pk), "3"]  # though nobody would be offered that length

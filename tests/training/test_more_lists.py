@@ -52,6 +52,30 @@ def test_jobs_are_sorted_as_one_likes(client: Client) -> None:
     assert client.get("/jobs?sort=colour").status_code == 400
 
 
+def test_a_heading_says_how_the_list_is_sorted_and_keeps_what_was_asked(client: Client) -> None:
+    make.make_job(name="apple-tart", status=Status.FAILED)
+    page = look(client, "/jobs?q=tart&status=FAILED&sort=name")
+    sorts = {a["href"] for a in page.all("a") if "sort=" in str(a["href"])}
+    assert "/jobs?q=tart&status=FAILED&sort=newest" in sorts
+    (sorted_by,) = [th for th in page.all("th") if th.get("aria-sort")]
+    assert sorted_by["aria-sort"] == "ascending"
+    hidden = {i["name"]: i["value"] for i in page.all("input") if i.get("type") == "hidden"}
+    assert (hidden["status"], hidden["sort"]) == ("FAILED", "name")
+
+
+def test_what_a_link_has_narrowed_a_list_to_is_said_with_a_way_back(client: Client) -> None:
+    model = make.make_model(name="orchard-7b")
+    make.make_job(experiment=make.make_experiment(name="apples", base_model=model), name="a tart")
+    make.make_job(name="another")
+    for address in ("/jobs", "/experiments"):
+        page = look(client, f"{address}?model={model.pk}&q=a")
+        assert "Model: orchard-7b" in page.words
+        assert "another" not in page.words
+        assert f"{address}?q=a" in {a["href"] for a in page.all("a")}
+        missing = "00000000-0000-0000-0000-000000000000"
+        assert "Dataset: not there any more" in look(client, f"{address}?dataset={missing}").words
+
+
 # --- Experiments ---------------------------------------------------------------------------------
 
 
@@ -70,6 +94,31 @@ def test_experiments_are_listed_searched_and_shown(client: Client) -> None:
     assert "learning_rate 0.0002" in page.words
 
 
+def test_experiments_are_sorted_and_narrowed_to_a_recipe(client: Client) -> None:
+    careful = make.make_recipe(display_name="Careful")
+    make.make_experiment(name="pears", recipe=careful)
+    make.make_experiment(name="apples", recipe=careful)
+    make.make_experiment(name="plums")
+    fruit = "pears", "apples", "plums"
+    assert names(look(client, "/experiments?sort=oldest"), *fruit) == list(fruit)
+    assert names(look(client, "/experiments?sort=name"), *fruit) == ["apples", "pears", "plums"]
+    page = look(client, f"/experiments?recipe={careful.pk}")
+    assert names(page, *fruit) == ["apples", "pears"]
+    (chosen,) = [o for o in page.all("option") if "selected" in o]
+    assert chosen["value"] == str(careful.pk)
+    for query in ("sort=colour", "recipe=none"):
+        assert client.get(f"/experiments?{query}").status_code == 400
+
+
+def test_a_recipe_beyond_the_first_hundred_can_still_be_asked_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.views.experiments.RECIPES_SHOWN", 1)
+    recipe = make.make_recipe(display_name="Zebra")
+    make.make_experiment(name="pears", recipe=recipe)
+    assert "pears" in look(client, f"/experiments?recipe={recipe.pk}").words
+
+
 def test_probes_are_no_experiments(client: Client) -> None:
     probe = make.make_probe()
     assert probe.job is not None
@@ -81,7 +130,7 @@ def test_no_more_questions_for_many_experiments(
 ) -> None:
     for _ in range(2):
         make.make_job(status=Status.RUNNING)
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(8):
             client.get("/experiments")
 
 
@@ -115,6 +164,16 @@ def test_recipes_explain_what_they_set(client: Client) -> None:
     links = {a["href"] for a in page.all("a")}
     assert f"/jobs/new?recipe={recipe.pk}" in links
     assert f"/recipes/{recipe.pk}/edit" in links
+
+
+def test_recipes_are_sorted_as_one_likes(client: Client) -> None:
+    zebra = make.make_recipe(display_name="Zebra")
+    make.make_recipe(display_name="Yak")
+    zebra.save()  # changed last
+    assert names(look(client, "/recipes"), "Zebra", "Yak") == ["Yak", "Zebra"]
+    assert names(look(client, "/recipes?sort=newest"), "Zebra", "Yak") == ["Yak", "Zebra"]
+    assert names(look(client, "/recipes?sort=changed"), "Zebra", "Yak") == ["Zebra", "Yak"]
+    assert client.get("/recipes?sort=colour").status_code == 400
 
 
 def test_a_recipe_is_edited_and_its_earlier_version_is_kept(client: Client) -> None:

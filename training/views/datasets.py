@@ -42,7 +42,7 @@ def tokens(request: HttpRequest, pk: UUID) -> HttpResponse:
         "model": model,
         "lengths": lengths,
         "histogram": pictures.histogram(lengths.counts) if lengths else None,
-        "limits": dataset_rows.limits(lengths, model) if lengths and model else [],
+        "limits": dataset_rows.limits(lengths, model, max_length) if lengths and model else [],
         "max_length": max_length,
         "split": split,
         "splits": dataset.statistics.get("splits", []),

@@ -7,29 +7,23 @@ from uuid import UUID
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import BadRequest
 from django.db.models import Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import ticked
-from accounts.questions import Question
+from accounts import lists, ticked
 from accounts.scoping import may_change
 from accounts.ticked import Deed, Refused
 from api.pages import render_page
 from registry.models import BaseModel, Dataset
 from training import api_call, services
-from training.models import Experiment, Job
-from training.views import lists
+from training.models import Experiment, Job, Recipe
+from training.views import narrowed
 from training.views.jobs import namesakes
 
-ORDERS = {
-    "newest": ("-created_at", "-id"),
-    "oldest": ("created_at", "id"),
-    "name": ("name", "-created_at", "-id"),
-}
 JOBS_SHOWN = 50
+RECIPES_SHOWN = 100
 
 
 def _delete(experiment: Experiment, *, actor: Any) -> None:
@@ -52,18 +46,29 @@ DEEDS = {
 }
 
 
-class ExperimentFilter(forms.Form):
-    q = forms.CharField(max_length=200, required=False)
+class ExperimentsAsked(lists.Asked):
+    orders = {
+        "newest": ("-created_at", "-id"),
+        "oldest": ("created_at", "id"),
+        "name": ("name", "-created_at", "-id"),
+    }
+    selects = ("recipe",)
+
+    recipe = forms.ChoiceField(required=False)
     model = forms.UUIDField(required=False)
     dataset = forms.UUIDField(required=False)
-    recipe = forms.UUIDField(required=False)
-    sort = forms.ChoiceField(choices=[("", ""), *((one, one) for one in ORDERS)], required=False)
+
+    def __init__(self, asked: Any, user: Any) -> None:
+        super().__init__(asked)
+        visible = Recipe.objects.visible_to(user)
+        known = {str(pk): name for pk, name in _names(visible[:RECIPES_SHOWN])}
+        if (chosen := _uuid(asked.get("recipe", ""))) and str(chosen) not in known:
+            known |= {str(pk): name for pk, name in _names(visible.filter(pk=chosen))}
+        self.set_choices("recipe", [("", "Any"), *known.items()])
 
     def of(self, rows: Any, user: Any) -> Any:
         """Raises BadRequest."""
-        if not self.is_valid():
-            raise BadRequest(self.errors.as_text())
-        asked = self.cleaned_data
+        asked = self.valid().cleaned_data
         if words := asked["q"]:
             rows = rows.filter(Q(name__icontains=words) | namesakes(words, user))
         for name, column in (("model", "base_model"), ("dataset", "dataset"), ("recipe", "recipe")):
@@ -71,28 +76,32 @@ class ExperimentFilter(forms.Form):
                 rows = rows.filter(**{column: asked[name]})
         return rows
 
-    @property
-    def kept(self) -> dict[str, Any]:
-        names = ("model", "dataset", "recipe", "sort")
-        return {name: value for name in names if (value := self.cleaned_data[name])}
+
+def _names(recipes: Any) -> Any:
+    return recipes.values_list("pk", "display_name")
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 @login_required
 @require_safe
 def experiment_list(request: HttpRequest) -> HttpResponse:
-    form = ExperimentFilter(request.GET)
+    form = ExperimentsAsked(request.GET, request.user)
     found = form.of(Experiment.objects.visible_to(request.user), request.user)
-    rows = lists.ordered(found, ORDERS, form.cleaned_data["sort"])
-    question = Question(
-        request.user, *sorted(form.cleaned_data.items()), of=(Experiment, BaseModel, Dataset)
-    )
+    rows = form.in_order(found)
+    question = form.question(request.user, Experiment, BaseModel, Dataset)
     shown = Experiment.objects.with_names().prefetch_related(
         Prefetch("jobs", Job.objects.only("experiment_id", "status", "cancel_requested_at"))
     )
     context = {
         "form": form,
         "page": lists.page_of(rows, shown, request.GET.get("page"), question),
-        "sort": form.cleaned_data["sort"] or "newest",
+        "narrowed": narrowed.to(request, form),
         "deeds": DEEDS.items(),
     }
     return render_page(request, "jobs/experiment_list.html", context, part="rows")

@@ -6,15 +6,13 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import BadRequest
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import ticked
-from accounts.questions import Question
+from accounts import lists, ticked
 from accounts.ticked import Deed
 from api.pages import render_page
 from registry.api.filters import BaseModelFilter, DatasetFilter
@@ -24,19 +22,12 @@ from training.lifecycle import IllegalMove
 from training.models import Draft, Experiment, Job, JobQuerySet, Status
 from training.services import StillOpen
 from training.side_by_side import MOST_JOBS
-from training.views import lists
+from training.views import narrowed
 from training.views.home import counts
 
 DRAFTS_SHOWN = 20
 # Of models and datasets with the words in their names so many are looked at.
 MOST_NAMESAKES = 500
-ORDERS = {
-    "newest": ("-created_at", "-id"),
-    "oldest": ("created_at", "id"),
-    "name": ("name", "-created_at", "-id"),
-    "status": ("status", "-created_at", "-id"),
-    "finished": ("-finished_at", "-id"),
-}
 
 
 DEEDS = {
@@ -63,20 +54,24 @@ DEEDS = {
 }
 
 
-class JobFilter(forms.Form):
+class JobsAsked(lists.Asked):
+    orders = {
+        "newest": ("-created_at", "-id"),
+        "oldest": ("created_at", "id"),
+        "name": ("name", "-created_at", "-id"),
+        "status": ("status", "-created_at", "-id"),
+        "finished": ("-finished_at", "-id"),
+    }
+
     status = forms.ChoiceField(choices=[("", "All"), *Status.choices], required=False)
-    q = forms.CharField(max_length=200, required=False)
     model = forms.UUIDField(required=False)
     dataset = forms.UUIDField(required=False)
     experiment = forms.UUIDField(required=False)
     recipe = forms.UUIDField(required=False)
-    sort = forms.ChoiceField(choices=[("", ""), *((one, one) for one in ORDERS)], required=False)
 
     def of(self, jobs: JobQuerySet, user: Any) -> JobQuerySet:
         """Without the status, which the tabs count. Raises BadRequest."""
-        if not self.is_valid():
-            raise BadRequest(self.errors.as_text())
-        asked = self.cleaned_data
+        asked = self.valid().cleaned_data
         if words := asked["q"]:
             jobs = jobs.filter(Q(name__icontains=words) | namesakes(words, user, "experiment"))
         for name, column in (
@@ -88,12 +83,6 @@ class JobFilter(forms.Form):
             if asked[name]:
                 jobs = jobs.filter(**{column: asked[name]})
         return jobs
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """What a search keeps of the filters beside it."""
-        names = ("status", "model", "dataset", "recipe", "experiment", "sort")
-        return {name: value for name in names if (value := self.cleaned_data[name])}
 
 
 def namesakes(words: str, user: Any, of: str = "") -> Q:
@@ -117,22 +106,19 @@ def namesakes(words: str, user: Any, of: str = "") -> Q:
 @login_required
 @require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
-    form = JobFilter(request.GET)
+    form = JobsAsked(request.GET)
     found = form.of(Job.objects.visible_to(request.user), request.user)
-    question = Question(
-        request.user, *sorted(form.cleaned_data.items()), of=(Job, Experiment, BaseModel, Dataset)
-    )
+    question = form.question(request.user, Job, Experiment, BaseModel, Dataset)
     by_status = question.answer("counts", lambda: counts(found))
-    status, sort = form.cleaned_data["status"], form.cleaned_data["sort"]
-    rows = found.filter(status=status) if status else found
-    in_order = lists.ordered(rows, ORDERS, sort)
+    status = form.cleaned_data["status"]
+    rows = form.in_order(found.filter(status=status) if status else found)
     total = by_status.get(status, 0) if status else by_status["total"]
     shown = Job.objects.with_names()
     context = {
         "form": form,
-        "page": lists.page_of(in_order, shown, request.GET.get("page"), question, total),
+        "narrowed": narrowed.to(request, form),
+        "page": lists.page_of(rows, shown, request.GET.get("page"), question, total=total),
         "status": status,
-        "sort": sort or "newest",
         "deeds": DEEDS.items(),
         "drafts": Draft.objects.of(request.user).unfinished()[:DRAFTS_SHOWN],
         "total": by_status["total"],

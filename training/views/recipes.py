@@ -17,8 +17,7 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
-from accounts import ticked
-from accounts.questions import Question
+from accounts import lists, ticked
 from accounts.scoping import may_change
 from accounts.ticked import Deed
 from api.errors import flatten
@@ -26,15 +25,9 @@ from api.pages import render_page
 from training import recipes, settings_form
 from training.api.recipes import RecipeSerializer
 from training.models import Method, Recipe
-from training.views import lists
 from training.wizard.drafts import projects_of
 
 VERSIONS_SHOWN = 20
-ORDERS = {
-    "name": ("-built_in", "display_name", "pk"),
-    "newest": ("-created_at", "pk"),
-    "changed": ("-updated_at", "pk"),
-}
 
 
 def _delete(recipe: Recipe, *, actor: Any) -> None:
@@ -59,16 +52,19 @@ DEEDS = {
 }
 
 
-class RecipeFilter(forms.Form):
-    q = forms.CharField(max_length=200, required=False)
+class RecipesAsked(lists.Asked):
+    orders = {
+        "name": ("-built_in", "display_name", "pk"),
+        "newest": ("-created_at", "pk"),
+        "changed": ("-updated_at", "pk"),
+    }
+    selects = ("method", "sort")
+
     method = forms.ChoiceField(choices=[("", "Any"), *Method.choices], required=False)
-    sort = forms.ChoiceField(choices=[("", ""), *((one, one) for one in ORDERS)], required=False)
 
     def of(self, rows: Any) -> Any:
         """Raises BadRequest."""
-        if not self.is_valid():
-            raise BadRequest(self.errors.as_text())
-        asked = self.cleaned_data
+        asked = self.valid().cleaned_data
         if words := asked["q"]:
             named = Q(name__icontains=words) | Q(display_name__icontains=words)
             rows = rows.filter(named | Q(description__icontains=words))
@@ -78,16 +74,13 @@ class RecipeFilter(forms.Form):
 @login_required
 @require_safe
 def recipe_list(request: HttpRequest) -> HttpResponse:
-    form = RecipeFilter(request.GET)
-    found = form.of(Recipe.objects.visible_to(request.user))
-    rows = lists.ordered(found, ORDERS, form.cleaned_data["sort"])
-    question = Question(request.user, *sorted(form.cleaned_data.items()), of=(Recipe,))
+    form = RecipesAsked(request.GET)
+    rows = form.in_order(form.of(Recipe.objects.visible_to(request.user)))
+    question = form.question(request.user, Recipe)
     shown = Recipe.objects.select_related("project").defer("defaults")
     context = {
         "form": form,
         "page": lists.page_of(rows, shown, request.GET.get("page"), question),
-        "methods": Method.choices,
-        "sort": form.cleaned_data["sort"] or "name",
         "may_create": bool(projects_of(request.user)),
         "deeds": DEEDS.items(),
     }

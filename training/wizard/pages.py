@@ -9,7 +9,10 @@ from uuid import uuid4
 from django.db.models import Prefetch
 from django.http import HttpRequest
 
+from accounts import lists
+from accounts.questions import Question
 from registry import selector
+from registry.models import Dataset
 from training import api_call
 from training.models import Device, Draft, Job, Partition, Recipe, Worker
 from training.preflight.hardware import same_card
@@ -108,23 +111,28 @@ def _model(request: HttpRequest, sheet: Sheet, refused: dict[str, str]) -> dict[
     return {**found, "chosen": sheet.model, "chosen_elsewhere": chosen_elsewhere}
 
 
+class DatasetsOffered(selector.DatasetsAsked):
+    """Those that go with a model are of its modality, and have no headings to sort by."""
+
+    selects = ("row_format", "is_split", "sort")
+
+
 def _data(request: HttpRequest, sheet: Sheet, refused: dict[str, str]) -> dict[str, Any]:
     model = sheet.model
-    found, q = selector.datasets(request.user, request.GET)
+    form = DatasetsOffered(request.GET)
+    found = form.found(request.user)
     if model is None:
-        return {"choices": [], "others": [], "columns": []}
-    found = found.defer("integrity_report")
-    page = selector.page_of(
-        choices.suited(found, model),
-        request.GET.get("page"),
-        CARDS_A_PAGE,
-        (request.user.pk, request.user.is_superuser, model.modality, q),
-    )
+        return {"form": form, "choices": [], "others": [], "columns": []}
+    suited = choices.suited(found, model)
+    shown = Dataset.objects.defer("integrity_report")
+    asked = (model.modality, *sorted(form.cleaned_data.items()))
+    question = Question(request.user, *asked, of=[Dataset])
+    page = lists.page_of(suited, shown, request.GET.get("page"), question, size=CARDS_A_PAGE)
     chosen = sheet.dataset
     on_page = any(row == chosen for row in page)
     return {
         "page": page,
-        "q": q,
+        "form": form,
         "choices": choices.in_order(choices.data_choice(row, model) for row in page),
         "others": choices.unsuited(found, model),
         "chosen": chosen,
