@@ -138,8 +138,13 @@ def _lines(file: BinaryIO) -> Iterator[bytes | None]:
 def _rewritten(file: BinaryIO, encoding: str) -> Iterator[bytes | None]:
     """Lines of another encoding, as UTF-8."""
     with io.TextIOWrapper(file, encoding, errors="replace", newline="\n") as text:
-        while line := text.readline(LONGEST_LINE_BYTES):
-            yield line.encode()
+        while line := text.readline(LONGEST_LINE_BYTES + 1):
+            if len(line) <= LONGEST_LINE_BYTES:
+                yield line.encode()
+                continue
+            while line and not line.endswith("\n"):
+                line = text.readline(LONGEST_LINE_BYTES)
+            yield None
 
 
 def too_long() -> Finding:

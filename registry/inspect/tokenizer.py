@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from registry.inspect.facts import ERROR, WARNING, Finding, TokenizerFacts
 from registry.inspect.json_file import read_object
+from registry.inspect.slow_tokenizer import DECODER, listed
 
 # In the order in which Transformers prefers them.
 KINDS = {
@@ -47,7 +48,9 @@ def read_tokenizer(folder: Path, embeddings: int | None) -> Tokenizer:
         return Tokenizer(None, bool(templates), ())
     special = dict(_special(folder, settings))
     reason = _why_not_tried(folder, kind)
-    tried = {} if reason else _try(folder, special, templates)
+    tried = _try(folder / kind if not reason else None, special, templates)
+    if kind != "tokenizer.json":
+        tried["tokenizer"] = listed(folder, kind, special, settings)
     found = tried.get("tokenizer", {})
     ids = found.get("special")
     facts = TokenizerFacts(
@@ -59,7 +62,7 @@ def read_tokenizer(folder: Path, embeddings: int | None) -> Tokenizer:
     )
     findings = [
         *_of_loading(kind, reason, found),
-        *_of_vocabulary(found, embeddings),
+        *_of_vocabulary(kind, found, embeddings),
         *_of_special(found, special, embeddings),
         *_of_templates(tried, templates),
     ]
@@ -75,11 +78,13 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _special(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The special tokens by name: "</s>", or {"content": "</s>", ...} as older versions wrote."""
+    """The special tokens by name: "</s>", or {"content": "</s>", ...} as older versions wrote.
+    Transformers reads special_tokens_map.json only where tokenizer_config.json says nothing of
+    added tokens, and then believes it more."""
     path = folder / "special_tokens_map.json"
-    mapped = read_object(path) if path.is_file() else {}
+    mapped = read_object(path) if path.is_file() and DECODER not in settings else {}
     for name in SPECIAL:
-        token = settings.get(name) or mapped.get(name)
+        token = mapped.get(name) or settings.get(name)
         token = token.get("content") if isinstance(token, dict) else token
         if isinstance(token, str) and 0 < len(token) <= 200:
             yield name, token
@@ -119,11 +124,15 @@ def _why_not_tried(folder: Path, kind: str) -> str:
 # --- What a trial says ---------------------------------------------------------------------------
 
 
-def _try(folder: Path, special: dict[str, str], templates: dict[str, str]) -> dict[str, Any]:
+def _try(
+    tokenizer: Path | None, special: dict[str, str], templates: dict[str, str]
+) -> dict[str, Any]:
     """``{"tokenizer": answer, name of a template: answer}``; the trial may have ended before all
     of them were given."""
+    if tokenizer is None and not templates:
+        return {}
     asked = {
-        "tokenizer": str(folder / "tokenizer.json"),
+        "tokenizer": str(tokenizer or ""),
         "special": special,
         "templates": {n: t for n, t in templates.items() if len(t) <= LARGEST_TEMPLATE},
     }
@@ -166,17 +175,18 @@ def _of_loading(kind: str, reason: str, found: dict[str, Any]) -> Iterator[Findi
             fix="Save the tokenizer with a recent Transformers, which writes a tokenizer.json.",
             file=kind,
         )
-    elif "size" not in found:
+    if "error" in found or (kind == "tokenizer.json" and "size" not in found):
+        why = found.get("error") or reason or _ENDED
         yield Finding(
             code="tokenizer_does_not_load",
-            message=f"tokenizer.json cannot be loaded: {reason or found.get('error') or _ENDED}.",
+            message=f"{kind} cannot be loaded: {why}.",
             fix=AGAIN,
             level=ERROR,
             file=kind,
         )
 
 
-def _of_vocabulary(found: dict[str, Any], embeddings: int | None) -> Iterator[Finding]:
+def _of_vocabulary(kind: str, found: dict[str, Any], embeddings: int | None) -> Iterator[Finding]:
     if embeddings is None or found.get("largest_id", -1) < embeddings:
         return
     yield Finding(
@@ -186,7 +196,7 @@ def _of_vocabulary(found: dict[str, Any], embeddings: int | None) -> Iterator[Fi
         fix="Take the tokenizer that belongs to these weights, or resize the embeddings "
         "(resize_token_embeddings) and save the model again.",
         level=ERROR,
-        file="tokenizer.json",
+        file=kind,
     )
 
 

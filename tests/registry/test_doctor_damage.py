@@ -111,6 +111,48 @@ def test_a_row_without_end_is_read_past_and_not_into_memory(tmp_path: Path, monk
     assert peak < 4_000_000
 
 
+HUGE = 100 * 1024 * 1024
+ROUND = {  # what stands before a huge text, and behind it
+    "r.jsonl": (b'{"text": "first"}\n{"text": "', b'"}\n{"text": "last"}\n'),
+    "r.csv": (b"text\nfirst\n", b"\nlast\n"),
+    "r.json": (b'[{"text": "first"},\n{"text": "', b'"},\n{"text": "last"}]\n'),
+    "r.txt": (b"first\n\n", b"\n\nlast\n"),
+}
+
+
+@pytest.mark.parametrize("name", ROUND)
+def test_a_line_of_a_hundred_megabytes_is_told_in_bounded_memory(tmp_path: Path, name: str):
+    """At the limit that everybody has: 16 MB."""
+    before, behind = ROUND[name]
+    with open(tmp_path / name, "wb") as file:
+        file.write(before)
+        for _ in range(HUGE // 2**20):
+            file.write(b"x" * 2**20)
+        file.write(behind)
+    tracemalloc.start()
+    report = doctor.check(tmp_path / name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert codes(report) == {"too_long": 1}
+    (found,) = report.findings.kept
+    assert (found.message, found.fix) == ("The line is longer than 16 MB.", "Split the row.")
+    # An array of JSON is read as one: nobody knows where its next row begins.
+    assert report.num_samples == (1 if name == "r.json" else 2)
+    assert peak < 6 * readers.LONGEST_LINE_BYTES
+
+
+def test_one_in_utf16_is_left_out_of_a_repaired_copy(tmp_path: Path, monkeypatch: Any):
+    monkeypatch.setattr(readers, "LONGEST_LINE_BYTES", 1000)
+    rows = ['{"text": "a"}', '{"text": "%s"}' % ("x" * 5000), '{"text": "b"}']
+    (tmp_path / "train.jsonl").write_text("\n".join(rows), encoding="utf-16")
+    order = orders.Order(path=str(tmp_path), repair={"target": str(tmp_path / "copy")})
+    made = repair.carry_out(order, lambda rows, read_bytes: None)
+    assert {name: count for name, count in made["counts"].items() if count} == {
+        "kept": 2,
+        "dropped_bad": 1,
+    }
+
+
 def test_a_mended_reading_takes_what_is_not_utf8(tmp_path: Path):
     (tmp_path / "train.jsonl").write_bytes('{"text": "caf\xe9"}\n'.encode("latin-1"))
     (tmp_path / "test.jsonl").write_text('{"text": "ä"}\n', encoding="utf-16")

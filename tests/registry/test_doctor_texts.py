@@ -105,6 +105,31 @@ def test_short_rows_of_one_pattern_are_not_alike():
     assert np.array_equal(likeness.nearest(sketches), np.arange(100))
 
 
+def test_a_row_nearly_the_same_in_a_split_that_is_held_out_is_told(tmp_path: Path):
+    near = prose(1).replace(prose(1).split()[30], "otherwise", 1)
+    write_rows(tmp_path / "train.jsonl", [{"text": near}, {"text": prose(2)}])
+    write_rows(tmp_path / "validation.jsonl", [{"text": prose(3)}, {"text": prose(1)}])
+    report = doctor.check(tmp_path)
+    (found,) = report.findings.kept
+    assert (found.code, found.level) == ("near_leakage", Level.WARNING)
+    assert (found.file, found.line) == ("train.jsonl", 1)
+    assert found.message == (
+        "Nearly the same row is in the validation split (line 2 of validation.jsonl)."
+    )
+    assert report.statistics["duplicates"]["near_leakage"] == 1
+    assert report.passed
+
+
+@pytest.mark.parametrize(("characters", "is_told"), [(100_000, False), (100_001, True)])
+def test_a_row_that_most_models_cut_is_told(tmp_path: Path, characters: int, is_told: bool):
+    write_rows(tmp_path / "train.jsonl", [{"text": "short"}, {"text": "x" * characters}])
+    report = doctor.check(tmp_path)
+    told = [(found.code, found.line, found.message) for found in report.findings.kept]
+    said = f"The row has {characters:,} characters; most models cut it."
+    assert told == ([("very_long", 2, said)] if is_told else [])
+    assert (report.passed, report.max_characters) == (True, characters)
+
+
 @pytest.mark.parametrize(("changed", "finds"), [(2, True), (30, False)])
 def test_how_alike_is_nearly_the_same(changed: int, finds: bool):
     """Of 300 words each changed one spoils three shingles of 298."""
