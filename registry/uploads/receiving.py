@@ -171,7 +171,8 @@ def _keep(upload: Upload, file: BinaryIO, end: int) -> None:
         return
     with open(upload.path, "rb") as start:
         head = start.read(min(first_look.LOOKED_AT_BYTES, end))
-    if problem := first_look.problem(upload.file_name, head, is_all=upload.is_complete):
+    is_all = len(head) == upload.size_bytes
+    if problem := first_look.problem(upload.file_name, head, is_all=is_all):
         remove(upload)
         raise CannotUpload("file", problem)
 

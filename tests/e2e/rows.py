@@ -79,6 +79,27 @@ def finish(
         )
 
 
+def brought_in(name: str) -> dict[str, str]:
+    """A transfer that has ended with a dataset, and the feed lines of both; their ids."""
+    with transaction.atomic():
+        dataset = make.make_dataset(name=name)
+        result = {"kind": "dataset", "id": str(dataset.pk), "name": name}
+        transfer = make.make_transfer(status="COMPLETED", hf_repo_id=f"ana/{name}", result=result)
+        for event_type, thing, title in (
+            ("dataset_imported", dataset, "Dataset imported"),
+            ("transfer_completed", transfer, "Transfer completed"),
+        ):
+            record(
+                event_type,
+                entity_type=event_type.partition("_")[0],
+                entity_id=thing.pk,
+                title=f"{title}: {name}",
+                message="1,000 rows",
+                project_id=thing.project_id,
+            )
+    return {"dataset": str(dataset.pk), "transfer": str(transfer.pk)}
+
+
 def note(title: str) -> None:
     """Something happens in the default project."""
     with transaction.atomic():
@@ -204,18 +225,32 @@ def new_talker(name: str) -> str:
     return str(make.make_model(name=name, storage_path="/somewhere", metadata=found).pk)
 
 
+def new_tuned_talker(name: str) -> str:
+    """An adapter of a model that can be asked; its id."""
+    base = BaseModel.objects.get(pk=new_talker(f"{name}'s base"))
+    return str(make.make_adapter(base, name=name, storage_path="/somewhere").pk)
+
+
 def answer_as_far_as(generation_id: str, text: str, *, whole: bool = False) -> None:
     """What a worker writes of an answer until now."""
+    answer_all_as_far_as(generation_id, {"base": text}, whole=whole)
+
+
+def answer_all_as_far_as(generation_id: str, texts: dict[str, str], *, whole: bool = False) -> None:
     generation = Generation.objects.get(pk=generation_id)
     serving = generation.serving or Serving.objects.create()
     if generation.status == Status.QUEUED:
         generations.take_up(serving, generation)
-    answer: dict[str, Any] = {"state": "writing", "text": text, "tokens": len(text.split())}
+    answers: dict[str, dict[str, Any]] = {
+        side: {"state": "writing", "text": text, "tokens": len(text.split())}
+        for side, text in texts.items()
+    }
     if not whole:
-        generations.write(serving, generation, {"base": answer})
+        generations.write(serving, generation, answers)
         return
-    answer |= {"state": "done", "finish_reason": "stop", "seconds": 0.5}
-    generations.end(serving, generation, {"base": answer}, Status.COMPLETED)
+    done = {"state": "done", "finish_reason": "stop", "seconds": 0.5}
+    answers = {side: {**answer, **done} for side, answer in answers.items()}
+    generations.end(serving, generation, answers, Status.COMPLETED)
 
 
 def messages_of(generation_id: str) -> list[str]:

@@ -77,6 +77,37 @@ def test_a_completed_job_is_told_once_however_many_tabs_are_open(
     assert notification not in shown(page)
 
 
+def test_what_was_brought_in_is_told_too(site: Site, visitor: Visitor) -> None:
+    page = visitor.open("/models", permissions=["notifications"])
+    listens(page)
+    ids = site.do(rows.brought_in, "from-far-away")
+    for kind, title in (("dataset", "Dataset imported"), ("transfer", "Transfer completed")):
+        [notification] = told(page, f"{title}: from-far-away")
+        assert notification["body"] == "1,000 rows"
+        worker_of(page).evaluate(CLICK, notification["title"])
+        address = f"/{kind}s/{ids[kind]}"
+        wait_until(page, lambda: any(address in tab.url for tab in page.context.pages))  # noqa: B023
+
+
+def test_the_icon_of_the_installed_app_says_how_much_is_unread(
+    site: Site, visitor: Visitor
+) -> None:
+    page = visitor.open("/models")
+    page.add_init_script(
+        "window.badges = []; navigator.setAppBadge = async (count) => { badges.push(count) }"
+    )
+    page.goto("/activity")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Mark all read").first.click()
+    page.wait_for_function("badges.at(-1) === 0")
+    for number in (1, 2):
+        site.do(rows.note, f"for the badge {number}")
+        page.wait_for_function("number => badges.at(-1) === number", arg=number)
+    page.locator("#bell summary").click()
+    page.locator("#bell").get_by_role("button", name="Mark all read").click()
+    page.wait_for_function("badges.at(-1) === 0")
+
+
 def test_nobody_is_asked_before_they_have_pressed_the_button(site: Site, visitor: Visitor) -> None:
     page = visitor.open("/settings/notifications")
     page.add_init_script(

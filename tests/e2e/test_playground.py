@@ -44,6 +44,30 @@ def test_words_come_as_they_are_written_and_the_talk_goes_on(site: Site, visitor
     expect(page.get_by_role("status").locator(".badge")).to_have_text("Cancelled")
 
 
+def test_both_answers_come_beside_each_other(site: Site, visitor: Visitor) -> None:
+    adapter = site.do(rows.new_tuned_talker, "tuned talker")
+    page = visitor.open(f"/playground?adapter={adapter}")
+    page.get_by_label("Ask the base model, too").check()
+    asked = ask(page, "When is it?")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Base against tuned")
+    tuned, base = page.locator("#text-tuned"), page.locator("#text-base")
+    site.do(rows.answer_all_as_far_as, asked, {"tuned": "On", "base": "It"})
+    expect(tuned).to_have_text("On")
+    expect(base).to_have_text("It")
+    site.do(rows.answer_all_as_far_as, asked, {"tuned": "On 07-04", "base": "It is a day"})
+    expect(tuned).to_have_text("On 07-04")
+    expect(base).to_have_text("It is a day")
+    answers = {"tuned": "On 07-04.", "base": "It is a day on which"}
+    site.do(rows.answer_all_as_far_as, asked, answers, whole=True)
+    for side, text in answers.items():
+        expect(page.locator(f"#text-{side}")).to_have_text(text)
+        expect(page.locator(f"[data-live=facts-{side}]")).to_contain_text("tokens in 0.5 s")
+    assert page.evaluate(
+        "document.querySelector('#text-tuned').getBoundingClientRect().top"
+        " === document.querySelector('#text-base').getBoundingClientRect().top"
+    )
+
+
 def test_without_scripts_the_page_fetches_itself_until_the_answer_is_there(
     site: Site, visitor: Visitor
 ) -> None:

@@ -97,6 +97,33 @@ def test_a_server_that_dies_costs_a_part_at_most(site: Site, visitor: Visitor, l
     visitor.forgive(*AWAY, "ERR_FAILED", "423")
 
 
+def test_files_are_dropped_where_they_belong(visitor: Visitor) -> None:
+    page = visitor.open("/datasets/new")
+    held = page.evaluate_handle(
+        """(text) => {
+            const held = new DataTransfer();
+            held.items.add(new File([text], "dropped.jsonl"));
+            held.items.add(new File([text], "dropped too.jsonl"));
+            return held;
+        }""",
+        ROW,
+    )
+    place = page.locator(".drop[data-split=validation]")
+    place.dispatch_event("dragover", {"dataTransfer": held})
+    expect(place).to_have_attribute("data-over", "")
+    place.dispatch_event("dragleave", {"dataTransfer": held})
+    expect(place).not_to_have_attribute("data-over", "")
+    place.dispatch_event("dragover", {"dataTransfer": held})
+    place.dispatch_event("drop", {"dataTransfer": held})
+    expect(place).not_to_have_attribute("data-over", "")
+    expect(under_way(page)).to_contain_text(["dropped.jsonl", "dropped too.jsonl"])
+    expect(under_way(page)).to_contain_text(["complete", "complete"])
+    used = page.locator("#under-way input[type=hidden]")
+    assert used.evaluate_all("all => all.map((one) => one.value)") == ["validation"] * 2
+    # Beside the places a file is dropped for the browser, which would leave the page for it.
+    expect(page.get_by_label("Name", exact=True)).to_have_value("dropped")
+
+
 def test_a_wrong_file_is_told_at_once(visitor: Visitor, tmp_path: Path) -> None:
     wrong = tmp_path / "train.jsonl"
     wrong.write_text("prompt,completion\na,b\n")

@@ -270,6 +270,117 @@ def test_the_whole_way_by_keyboard(site: Site, visitor: Visitor, yard: dict[str,
     assert site.do(rows.job_of_draft, draft)["train"]["max_steps"] == 12
 
 
+# Of a group of radio buttons Tab comes to one, and the arrows to the others.
+TO_REACH = """() => [...document.querySelectorAll(
+    "main :is(a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0'])"
+)].filter((one) => !one.disabled && one.tabIndex >= 0 && one.checkVisibility())
+  .filter((one) => one.type !== "radio"
+      || one.checked
+      || !document.querySelector(`input[type=radio][name="${one.name}"]:checked`)
+         && one === document.querySelector(`input[type=radio][name="${one.name}"]:enabled`))
+  .map((one, number) => (one.dataset.number = number))"""
+FOCUSED = """() => {
+    const one = document.activeElement;
+    const { outlineStyle } = getComputedStyle(one.closest(".choice") ?? one);
+    const seen = one.matches(":focus-visible") && outlineStyle !== "none";
+    return { number: one.dataset.number ?? null, seen, what: one.outerHTML.slice(0, 120) };
+}"""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_tab_comes_to_every_control_of_every_step(
+    site: Site, visitor: Visitor, yard: dict[str, str], step: str
+) -> None:
+    page = visitor.open(f"/jobs/new?model={yard['model']}&dataset={yard['dataset']}")
+    go_on(page, "style")
+    choose(page, "LoRA")
+    saved(page)
+    for name in STEPS[3:]:
+        go_on(page, name)
+    page.goto(page.url.replace("/review", f"/{step}"))
+    keys = page.keyboard
+    # What is folded away is opened by the keyboard, too.
+    folded = page.locator("main details:not([open]) > summary")
+    for left in reversed(range(folded.count())):
+        folded.first.focus()
+        keys.press("Enter")
+        expect(folded).to_have_count(left)
+    wanted = set(page.evaluate(TO_REACH))
+    assert len(wanted) > 5
+    page.locator("#main").focus()
+    reached: set[int] = set()
+    for _ in range(3 * len(wanted)):
+        keys.press("Tab")
+        found = page.evaluate(FOCUSED)
+        if found["number"] is None:
+            break  # through
+        assert found["seen"], found["what"]
+        reached.add(int(found["number"]))
+    missed = [page.locator(f"[data-number='{n}']").first.inner_html() for n in wanted - reached]
+    assert missed == []
+
+
+def test_kinds_of_controls_answer_to_their_keys(
+    site: Site, visitor: Visitor, yard: dict[str, str]
+) -> None:
+    page = visitor.open(f"/jobs/new?model={yard['model']}&dataset={yard['dataset']}")
+    keys = page.keyboard
+    page.goto(page.url.replace("/data", "/model"))
+    page.get_by_label("Sort").focus()
+    keys.press("n")  # Newest, Name: the first that begins so and is another one
+    keys.press("n")
+    page.wait_for_url("**sort=name**")
+    page.get_by_role("searchbox").focus()
+    keys.type("70b")
+    expect(page.locator("#found").get_by_role("radio")).to_have_count(1)
+    page.goto(page.url.split("/model")[0] + "/data")
+    go_on(page, "style")
+    page.get_by_role("radio", name="LoRA", exact=True).focus()
+    keys.press("Space")
+    saved(page)
+    go_on(page, "settings")
+    page.get_by_text("Advanced", exact=True).focus()
+    keys.press("Space")
+    switch = page.locator("#answers details input[type=checkbox]").first
+    before = switch.is_checked()
+    switch.focus()
+    keys.press("Space")
+    assert switch.is_checked() is not before
+    saved(page)
+    draft = draft_of(page)
+    said = switch.get_attribute("name")
+    assert site.do(rows.answers_of, draft)[str(said)] == str(not before).lower()
+
+
+def test_a_draft_goes_on_on_another_device(
+    site: Site, visitor: Visitor, yard: dict[str, str]
+) -> None:
+    page = visitor.open(f"/jobs/new?model={yard['model']}&dataset={yard['dataset']}&recipe=lora")
+    go_on(page, "style")
+    go_on(page, "settings")
+    box(page, "Steps").fill("64")
+    saved(page)
+    # Another browser, that has never been here: a phone that finds it among the jobs.
+    phone = visitor.open("/jobs", viewport={"width": 390, "height": 800}, has_touch=True)
+    if (folded := phone.locator(".drafts summary")).count():  # other tests leave drafts as well
+        folded.tap()
+    phone.locator(".drafts").get_by_role("link", name="Continue").first.tap()
+    phone.wait_for_url("**/settings")
+    assert draft_of(phone) == draft_of(page)
+    expect(box(phone, "Steps")).to_have_value("64")
+    box(phone, "Steps").fill("32")
+    saved(phone)
+    go_on(phone, "resources")
+    # Back at the desk nothing of it is overwritten.
+    box(page, "Learning rate").fill("3e-4")
+    told = page.get_by_role("alert")
+    expect(told).to_contain_text("Steps: here 64, there 32")
+    told.get_by_role("link", name="Take what is there").click()
+    expect(box(page, "Steps")).to_have_value("32")
+    assert site.do(rows.answers_of, draft_of(page))["train.max_steps"] == "32"
+    visitor.forgive("409")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
 def test_every_step_fits_the_screen(

@@ -171,6 +171,13 @@ def test_a_part_with_a_wrong_checksum_is_not_kept(api: APIClient, algorithm: str
     assert (answer.status_code, answer["Upload-Offset"]) == (204, str(len(ROWS)))
 
 
+@pytest.mark.parametrize("rows", [2, 3])
+def test_long_rows_that_come_at_once_are_no_wrong_file(api: APIClient, rows: int) -> None:
+    """What is looked at of a file ends within a row."""
+    content = (json.dumps({"text": "a" * 50_000}) + "\n").encode() * rows
+    assert whole(api, content)
+
+
 def test_a_wrong_file_is_told_before_the_rest_has_come(api: APIClient, home: Path) -> None:
     address = announce(api, size=10**10)["Location"]
     answer = send(api, address, 0, b'{"prompt": "a", "completion": "b"}\nhello\n')
