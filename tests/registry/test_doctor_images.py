@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from PIL import Image, ImageDraw
 
-from registry import doctor, treatment
+from registry import checks, doctor, treatment
 from registry.doctor import image_check, image_sketch, orders, repair
 from registry.doctor.keeping import Repaired
 from registry.files import BadPath
@@ -267,6 +267,9 @@ def test_a_repaired_copy_of_images_becomes_the_next_version(uploaded: Any, ana: 
     asked = {"validation_share": 0.2}
     task = client.post(f"/api/datasets/{dataset['id']}/repair", asked, format="json")
     assert task.status_code == 202, task.json()
+    checks.request_check(Dataset.objects.get(), user=ana, columns={})
+    waiting = Page(page.get(f"/datasets/{dataset['id']}")).words
+    assert "The images are being checked." in waiting
     treatment.work(task.json()["id"])
     done = DatasetTask.objects.get(pk=task.json()["id"])
     assert done.status == "done", done.message
