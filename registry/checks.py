@@ -6,15 +6,14 @@ Files are read before any transaction begins: it never waits for a disk.
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from activity.live import send_on_commit
 from registry import archives, storage
 from registry.doctor import orders, packing_of
 from registry.doctor.formats import BINARY, format_of, holds_rows
@@ -190,8 +189,7 @@ def request(
 
 def wake(task: DatasetTask) -> None:
     """A lost message is made good by the reconciler, so a broker that is away fails nothing."""
-    send = partial(current_app.send_task, WORK, args=[str(task.pk)], ignore_result=True)
-    transaction.on_commit(send, robust=True)
+    send_on_commit(WORK, args=[str(task.pk)], ignore_result=True)
 
 
 def open_checks(datasets: list[Dataset]) -> dict[Any, DatasetTask]:

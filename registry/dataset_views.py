@@ -246,7 +246,7 @@ def compare(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def download(request: HttpRequest, pk: UUID) -> Any:
     try:
-        return downloads.answer(_dataset_or_404(request, pk))
+        return downloads.answer(request, _dataset_or_404(request, pk))
     except downloads.NoFiles as error:
         messages.error(request, str(error))
         return redirect("dataset", pk)

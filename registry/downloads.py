@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
+from api import downloads
 from registry import storage
-from registry.files import BadPath, regular_files, relative_name
+from registry.files import BadPath, regular_files, relative_name, seen
 from registry.models import Dataset
+from registry.verification import manifest_path
 
 _BLOCK = 1 << 20
 
@@ -23,8 +26,8 @@ class NoFiles(ValueError):
     """There is nothing to download. The message says why."""
 
 
-def answer(dataset: Dataset) -> StreamingHttpResponse:
-    """Raises NoFiles."""
+def answer(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
+    """One file as it is, or a range of it; several in a zip archive. Raises NoFiles."""
     if not dataset.storage_path:
         raise NoFiles("The dataset has no files.")
     place = Path(dataset.storage_path)
@@ -38,22 +41,37 @@ def answer(dataset: Dataset) -> StreamingHttpResponse:
     name = re.sub(r"[^\w.-]+", "-", f"{dataset.name}-{dataset.version}").strip("-") or "dataset"
     if len(files) == 1:
         [file] = files
-        response = _streamed(_blocks(file), "application/octet-stream", f"{name}-{file.name}")
-        response["Content-Length"] = str(file.stat().st_size)
-        return response
-    return _streamed(_zipped(place, files), "application/zip", f"{name}.zip")
+        sha256 = _known_hash(dataset, place, file)
+        return downloads.file(
+            request, file, root=_root_of(file), sha256=sha256, name=f"{name}-{file.name}"
+        )
+    headers = {
+        "Content-Disposition": content_disposition_header(True, f"{name}.zip") or "",
+        "Content-Type": "application/zip",
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return downloads.sent(request, [], _zipped(place, files), headers, 200)
 
 
-def _streamed(blocks: Iterator[bytes], content_type: str, name: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(blocks, content_type=content_type)
-    response["Content-Disposition"] = content_disposition_header(True, name)
-    return response
+def _root_of(file: Path) -> Path:
+    """The storage root that the file lies in, also where it is a link. Raises NoFiles where the
+    operator has taken that away."""
+    place = file.resolve()
+    for root in storage.roots():
+        if root in place.parents:
+            return root
+    raise NoFiles(f"'{file.name}' is not below one of the storage roots any more.")
 
 
-def _blocks(file: Path) -> Iterator[bytes]:
-    with open(file, "rb") as source:
-        while block := source.read(_BLOCK):
-            yield block
+def _known_hash(dataset: Dataset, place: Path, file: Path) -> str:
+    """ "" where the file does not look as it did when it was hashed: it may be another by now."""
+    path, name = manifest_path(dataset), relative_name(place, file)
+    looked = storage.read_seen(storage.seen_path(path)).get(name)
+    if looked is None or looked != seen(file.stat()):
+        return ""
+    manifest = storage.read_manifest(path) or {}
+    return manifest[name]["sha256"] if name in manifest else ""
 
 
 def _zipped(place: Path, files: list[Path]) -> Iterator[bytes]:

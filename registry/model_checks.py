@@ -13,12 +13,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from activity.live import send_on_commit
 from registry import feed, services
 from registry.inspect import ERROR, Finding
 from registry.models import BaseModel, Entry
@@ -152,5 +152,4 @@ def reconcile() -> None:
 
 def _wake(model: BaseModel) -> None:
     arguments = [str(model.pk), model.check_attempt]
-    send = partial(current_app.send_task, WORK, args=arguments, ignore_result=True)
-    transaction.on_commit(send, robust=True)
+    send_on_commit(WORK, args=arguments, ignore_result=True)

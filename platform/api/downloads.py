@@ -63,7 +63,7 @@ def file(
     if (first, last) != (0, size - 1):
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     status = 206 if "Content-Range" in headers else 200
-    return _sent(request, [opened], _part(opened, first, last), headers, status)
+    return sent(request, [opened], _part(opened, first, last), headers, status)
 
 
 def archive(request: HttpRequest, folder: Path, *, root: Path, name: str) -> HttpResponseBase:
@@ -103,7 +103,7 @@ def files_archive(
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    return _sent(request, [opened for _, opened, _ in members], _tar(members), headers, 200)
+    return sent(request, [opened for _, opened, _ in members], _tar(members), headers, 200)
 
 
 def _open(path: Path, root: Path) -> BinaryIO:
@@ -138,13 +138,15 @@ def _range(request: HttpRequest, size: int, tag: str) -> tuple[int, int] | None:
     return (first, last) if first < size else None
 
 
-def _sent(
+def sent(
     request: HttpRequest,
     opened: list[BinaryIO],
     parts: Iterator[bytes],
     headers: dict[str, str],
     status: int,
 ) -> HttpResponseBase:
+    """``parts`` as an answer, while there is a place for one more; ``opened`` is closed when it is
+    over."""
     if request.method == "HEAD":
         _close(opened)
         return HttpResponse(status=status, headers=headers)

@@ -13,6 +13,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.download_schema import RANGE, RANGED
 from api.errors import Conflict
 from api.fields import StrictSerializer
 from api.views import as_uuid
@@ -191,11 +192,11 @@ class DoctorActions:
             raise exceptions.ValidationError({"with": f"There is no dataset {wanted}."})
         return found
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(responses=RANGED, parameters=[RANGE])
     @action(detail=True)
     def download(self, request: Request, pk: str) -> Any:
-        """The files as they lie: one as it is, several in a zip archive."""
+        """The files as they lie: one as it is, or a range of it, several in a zip archive."""
         try:
-            return downloads.answer(self.get_object())
+            return downloads.answer(request, self.get_object())
         except downloads.NoFiles as error:
             raise Conflict(str(error)) from error

@@ -311,27 +311,27 @@ class TransferViewSet(
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
         """It stops within a second; what has come stays."""
-        return self._do(services.pause)
+        return self._moved_by(services.pause)
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
         """Go on from the byte where it stopped."""
-        return self._do(services.resume)
+        return self._moved_by(services.resume)
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Stop it for good, or give up one that failed, and remove what has come."""
-        return self._do(services.cancel)
+        return self._moved_by(services.cancel)
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """A failed one goes on from where it stopped, a cancelled one begins anew."""
-        return self._do(services.retry)
+        return self._moved_by(services.retry)
 
-    def _do(self, verb: Callable[..., Transfer]) -> Response:
+    def _moved_by(self, verb: Callable[..., Transfer]) -> Response:
         transfer = self.get_object()
         if not may_change(self.request.user, transfer.project_id):
             raise PermissionDenied

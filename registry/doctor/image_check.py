@@ -19,7 +19,7 @@ from api.plain import plain_text
 from registry.doctor.comparison import compare
 from registry.doctor.examine import ORDER, Checked, Progress
 from registry.doctor.findings import Finding, Level
-from registry.doctor.image_sketch import SKETCH_BYTES, nearest, sketch_of
+from registry.doctor.image_sketch import SKETCH_BYTES, alike, sketch_of
 from registry.doctor.images import Labelled, image_folders, labelled_images
 from registry.doctor.keys import key_of
 from registry.doctor.layouts import Layout
@@ -127,9 +127,10 @@ def _checked(
     numbers = np.arange(len(images))
     contents = np.array([look.content for look in looks], np.uint64)
     sketches = np.frombuffer(b"".join(look.sketch for look in looks), np.uint8)
-    same, near = first_alike(contents), numbers.copy()
+    same, near, first = first_alike(contents), numbers.copy(), numbers.copy()
     heads = np.flatnonzero(same == numbers)
-    near[heads] = heads[nearest(sketches.reshape(-1, SKETCH_BYTES)[heads])]
+    found = alike(sketches.reshape(-1, SKETCH_BYTES)[heads])
+    near[heads], first[heads] = heads[found.near], heads[found.first]
     pairs = zip(contents.tolist(), images, strict=True)
     return CheckedImages(
         root=path,
@@ -138,7 +139,7 @@ def _checked(
         keys=np.array([key_of([content, image.label]) for content, image in pairs], np.uint64),
         asked=contents,
         places=numbers << 40,
-        twins=Twins(same, near, len(images)),
+        twins=Twins(same, near, len(images), first),
         images=images,
     )
 

@@ -8,7 +8,7 @@ the colours of its four quarters, or a red car would be the same as a blue one. 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,20 +36,36 @@ def sketch_of(image: Image.Image) -> bytes:
     return bits.tobytes() + quarters.tobytes()
 
 
-def nearest(sketches: Sketches) -> npt.NDArray[np.int64]:
-    """Of each image, an earlier one that is nearly the same; its own number where there is none.
+class Alike(NamedTuple):
+    """Of each image, an earlier one that is ``near``ly the same (its own number where there is
+    none), and the first of those that it hangs together with, directly or by others."""
 
-    All are compared with all: a hundred thousand, which no folder goes beyond, take a minute, and
-    to read them took many.
-    """
-    found = np.arange(len(sketches))
+    near: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+
+
+def alike(sketches: Sketches) -> Alike:
+    """All are compared with all: a hundred thousand, which no folder goes beyond, take a minute,
+    and to read them took many."""
+    near, first = np.arange(len(sketches)), np.arange(len(sketches))
     for one, other in _pairs(np.ascontiguousarray(sketches[:, :_HASH_BYTES]).view(np.uint64)):
         apart = np.abs(
             sketches[one, _HASH_BYTES:].astype(np.int16) - sketches[other, _HASH_BYTES:]
         ).max(axis=1)
         one, other = one[apart <= _SAME_COLOUR], other[apart <= _SAME_COLOUR]
-        np.minimum.at(found, np.maximum(one, other), np.minimum(one, other))
-    return found
+        np.minimum.at(near, np.maximum(one, other), np.minimum(one, other))
+        _join(first, one, other)
+    return Alike(near, first)
+
+
+def _join(first: npt.NDArray[np.int64], one: Any, other: Any) -> None:
+    while True:
+        these, those = first[one], first[other]
+        if np.array_equal(these, those):
+            return
+        np.minimum.at(first, np.maximum(these, those), np.minimum(these, those))
+        while not np.array_equal(further := first[first], first):
+            first[:] = further
 
 
 def _pairs(hashes: npt.NDArray[np.uint64]) -> Iterator[tuple[Any, Any]]:

@@ -55,15 +55,17 @@ def sketches_of(texts: list[str]) -> Sketches:
 @dataclass
 class Twins:
     """Of each row, the number of the first row that is the same, and of an earlier one that is
-    nearly so; its own where there is none."""
+    nearly so; its own where there is none. ``first`` is the first of those that it hangs together
+    with, where more is known of that than ``near`` says."""
 
     same: npt.NDArray[np.int64]
     near: npt.NDArray[np.int64]
     sketched: int  # so many of the first were looked at for near ones
+    first: npt.NDArray[np.int64] | None = None
 
     def groups(self) -> npt.NDArray[np.int64]:
         """The same number for rows that hang together, directly or by others."""
-        root = np.minimum(self.same, self.near[self.same])
+        root = np.minimum(self.same, (self.near if self.first is None else self.first)[self.same])
         while True:
             further = root[root]
             if np.array_equal(further, root):

@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from PIL import Image, ImageDraw
 
-from registry import doctor, treatment
+from registry import checks, doctor, treatment
 from registry.doctor import image_check, image_sketch, orders, repair
 from registry.doctor.keeping import Repaired
 from registry.files import BadPath
@@ -98,11 +98,25 @@ def test_the_same_shape_in_another_colour_is_another_image():
 
     def twins(*sketches: bytes) -> list[int]:
         rows = np.frombuffer(b"".join(sketches), np.uint8).reshape(len(sketches), -1)
-        return [int(number) for number in image_sketch.nearest(rows)]
+        return [int(number) for number in image_sketch.alike(rows).near]
 
     assert twins(circle("red"), circle("red"), circle("blue")) == [0, 0, 2]
     blank = image_sketch.sketch_of(Image.new("RGB", (64, 64), "white"))
     assert twins(blank, blank) == [0, 1]
+
+
+def test_images_hang_together_by_one_between_them():
+    """Two that are too different, and one that is nearly the same as both."""
+
+    def sketch(places: range) -> Any:
+        bits = np.zeros(256, np.uint8)
+        bits[places] = 1
+        return np.r_[np.packbits(bits), np.full(12, 128, np.uint8)]
+
+    rows = [range(100), range(10, 110), range(5, 105), range(150, 250), range(5, 105)]
+    found = image_sketch.alike(np.array([sketch(places) for places in rows], np.uint8))
+    assert [int(number) for number in found.near] == [0, 1, 0, 3, 0]
+    assert [int(number) for number in found.first] == [0, 0, 0, 3, 0]
 
 
 def test_an_image_that_ends_too_early_is_found(animals: Path):
@@ -253,6 +267,9 @@ def test_a_repaired_copy_of_images_becomes_the_next_version(uploaded: Any, ana: 
     asked = {"validation_share": 0.2}
     task = client.post(f"/api/datasets/{dataset['id']}/repair", asked, format="json")
     assert task.status_code == 202, task.json()
+    checks.request_check(Dataset.objects.get(), user=ana, columns={})
+    waiting = Page(page.get(f"/datasets/{dataset['id']}")).words
+    assert "The images are being checked." in waiting
     treatment.work(task.json()["id"])
     done = DatasetTask.objects.get(pk=task.json()["id"])
     assert done.status == "done", done.message

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
+import threading
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,11 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from api import downloads
 from registry import copies, doctor, treatment
 from registry.doctor import orders, repair
 from registry.doctor.keeping import Repaired
+from registry.files import SETTLED_SECONDS
 from registry.models import Dataset, DatasetTask
 from tests.factories import make_dataset
 from tests.pages import Page
@@ -327,6 +332,40 @@ def test_one_file_is_downloaded_as_it_is_and_several_as_an_archive(client, page,
     assert single["Content-Disposition"] == 'attachment; filename="dates-1.0-train.jsonl"'
     nothing = client.get(f"/api/datasets/{make_dataset().pk}/download")
     assert (nothing.status_code, nothing.json()["error"]) == (409, "The dataset has no files.")
+
+
+@pytest.mark.django_db
+def test_a_download_that_broke_off_goes_on(client, home):
+    (home / "datasets" / "rows.jsonl").write_text("".join('{"text": "a"}\n' for _ in range(100)))
+    content = (home / "datasets" / "rows.jsonl").read_bytes()
+    time.sleep(2 * SETTLED_SECONDS)  # what has just been written may change again
+    given = {"name": "rows", "storage_path": "rows.jsonl"}
+    dataset = client.post("/api/datasets", given, format="json").json()
+    address = f"/api/datasets/{dataset['id']}/download"
+    whole = client.get(address)
+    tag = whole["ETag"]
+    assert tag == f'"{hashlib.sha256(content).hexdigest()}"'
+    assert received(whole) == content
+    part = client.get(address, headers={"Range": "bytes=500-", "If-Range": tag})
+    assert (part.status_code, part["Content-Range"]) == (206, "bytes 500-1399/1400")
+    assert received(part) == content[500:]
+    assert client.get(address, headers={"If-None-Match": tag}).status_code == 304
+    assert client.get(address, headers={"Range": "bytes=9999-"}).status_code == 416
+    (home / "datasets" / "rows.jsonl").write_bytes(content[::-1])
+    changed = client.get(address, headers={"Range": "bytes=500-", "If-Range": tag})
+    assert (changed.status_code, "ETag" in changed) == (200, False)
+    assert received(changed) == content[::-1]
+
+
+@pytest.mark.django_db
+def test_downloads_leave_threads_for_the_pages(client, dated, monkeypatch):
+    monkeypatch.setattr(downloads, "_places", threading.BoundedSemaphore(1))
+    first = client.get(f"/api/datasets/{dated}/download")
+    assert first.status_code == 200
+    refused = client.get(f"/api/datasets/{dated}/download")
+    assert (refused.status_code, refused["Retry-After"]) == (503, "10")
+    received(first)
+    assert received(client.get(f"/api/datasets/{dated}/download"))
 
 
 @pytest.mark.django_db

@@ -9,8 +9,7 @@ from typing import Any
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.text import slugify
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -19,6 +18,7 @@ from rest_framework.response import Response
 
 from accounts.scoping import may_change
 from api import downloads
+from api.download_schema import BINARY, RANGE, RANGED
 from api.errors import BadRequest, Conflict
 from api.pagination import LARGEST, whole_number
 from training import again, checkpoints, run_log, services
@@ -44,21 +44,6 @@ SEARCH = (
         description="The byte to begin with: `next_offset` of the answer before.",
     ),
 )
-RANGE = OpenApiParameter(
-    "Range",
-    str,
-    OpenApiParameter.HEADER,
-    description="`bytes=0-1023`: a part of the file, as in RFC 9110. With `If-Range` and the ETag "
-    "only of the same version.",
-)
-BUSY = {503: OpenApiResponse(description="Too many downloads at once. `Retry-After` says when.")}
-BINARY: Any = {(200, "application/octet-stream"): OpenApiTypes.BINARY, **BUSY}
-RANGED: Any = {
-    **BINARY,
-    (206, "application/octet-stream"): OpenApiTypes.BINARY,
-    304: OpenApiResponse(description="It is still what you have (`If-None-Match`)."),
-    416: OpenApiResponse(description="The file has no such bytes."),
-}
 
 
 class FilesOfAJob(viewsets.GenericViewSet[Any]):
