@@ -38,6 +38,7 @@ CHECKED_FIELDS = (
         "updated_at",
     ),
     *("integrity_checked", "integrity_passed", "integrity_report", "statistics"),
+    *("row_format", "is_split"),
 )
 
 
@@ -107,7 +108,7 @@ def take_over(dataset: Dataset, outcome: orders.Outcome) -> None:
         dataset.integrity_checked = True
         dataset.integrity_passed = outcome["passed"]
         dataset.integrity_report = outcome["integrity_report"]
-        dataset.statistics = outcome["statistics"]
+        dataset.learn(outcome["statistics"])
         dataset.columns = outcome["statistics"]["mapping"]
 
 
