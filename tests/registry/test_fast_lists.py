@@ -129,7 +129,7 @@ def plan_of(rows) -> str:
         with connection.cursor() as cursor:
             for way in ("seqscan", "bitmapscan", "sort"):
                 cursor.execute(f"SET LOCAL enable_{way} = off")
-    return rows.values("pk").explain()
+    return str(rows.values("pk").explain())
 
 
 @pytest.mark.parametrize("filters", [{}, {"trainable": True, "modality": "text"}, {"family": "x"}])
