@@ -37,6 +37,7 @@ CHECKED_FIELDS = (
         "updated_at",
     ),
     *("integrity_checked", "integrity_passed", "integrity_report", "statistics"),
+    *("row_format", "is_split"),
 )
 
 
@@ -111,7 +112,7 @@ def take_over(dataset: Dataset, outcome: orders.Outcome) -> None:
         dataset.integrity_checked = True
         dataset.integrity_passed = outcome["passed"]
         dataset.integrity_report = outcome["integrity_report"]
-        dataset.statistics = outcome["statistics"]
+        dataset.learn(outcome["statistics"])
         dataset.columns = outcome["statistics"]["mapping"]
 
 

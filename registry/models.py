@@ -10,8 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Case, Q, When
-from django.db.models.fields.json import KT
+from django.db.models import Q
 
 from accounts.models import Project
 from accounts.scoping import ProjectScopedQuerySet
@@ -218,17 +217,10 @@ class Dataset(Entry):
     integrity_passed = models.BooleanField(default=False)
     integrity_report = models.JSONField(default=dict, blank=True)
     statistics = models.JSONField(default=dict, blank=True)
-    # Out of the statistics, for lists to be narrowed by.
-    row_format = models.GeneratedField(
-        expression=KT("statistics__row_format"),
-        output_field=models.CharField(max_length=30, null=True),
-        db_persist=True,
-    )
-    is_split = models.GeneratedField(
-        expression=Case(When(statistics__splits__1__isnull=False, then=True), default=False),
-        output_field=models.BooleanField(),
-        db_persist=True,
-        help_text="Whether its rows are in more than one split.",
+    # Out of the statistics (`learn`): a filter reads them from an index, and no document.
+    row_format = models.CharField(max_length=30, blank=True, editable=False)
+    is_split = models.BooleanField(
+        default=False, editable=False, help_text="Whether its rows are in more than one split."
     )
     columns = models.JSONField(
         default=dict,
@@ -269,6 +261,12 @@ class Dataset(Entry):
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    def learn(self, statistics: dict[str, Any]) -> None:
+        """What the check of its rows has counted."""
+        self.statistics = statistics
+        self.row_format = statistics.get("row_format", "")
+        self.is_split = len(statistics.get("splits", ())) > 1
 
 
 class DatasetTask(models.Model):

@@ -64,7 +64,8 @@ def make_model(*, project: Project | None = None, **fields: Any) -> BaseModel:
 
 
 def make_dataset(*, project: Project | None = None, **fields: Any) -> Dataset:
-    return Dataset.objects.create(
+    statistics = fields.pop("statistics", {})
+    dataset = Dataset(
         **{
             "project": project or Project.objects.default(),
             "name": f"dates-{next(_numbers)}",
@@ -75,6 +76,9 @@ def make_dataset(*, project: Project | None = None, **fields: Any) -> Dataset:
             **fields,
         }
     )
+    dataset.learn(statistics)
+    dataset.save()
+    return dataset
 
 
 def make_adapter(base_model: BaseModel | None = None, **fields: Any) -> Adapter:

@@ -144,6 +144,8 @@ def dataset(number: int, count: int, projects: list[Project]) -> Dataset:
         integrity_passed=number % 10 != 0,
         integrity_report={"findings": [], "rows": 52_000},
         statistics=STATISTICS,
+        row_format="prompt_completion",
+        is_split=True,
         tags=[purpose],
     )
 

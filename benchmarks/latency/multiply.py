@@ -32,7 +32,7 @@ def multiply(rows: Sequence[Any], count: int, **columns: str) -> None:
     fields = [
         field
         for field in model._meta.concrete_fields
-        if not field.generated and (field.column in values or not field.primary_key)
+        if field.column in values or not field.primary_key
     ]
     names = ", ".join(f'"{field.column}"' for field in fields)
     picked = ", ".join(values.get(field.column, f't."{field.column}"') for field in fields)

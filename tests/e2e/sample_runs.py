@@ -70,7 +70,8 @@ def _trained(job: Job, steps: int, worse_by: float) -> None:
 
 
 def _tell(job: Job) -> None:
-    verb = {"COMPLETED": "completed", "FAILED": "failed"}.get(job.status, "started")
+    ended: dict[str, str] = {Status.COMPLETED: "completed", Status.FAILED: "failed"}
+    verb = ended.get(job.status, "started")
     record(
         f"job_{verb}",
         entity_type="job",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from accounts.models import User
 from registry.models import Dataset
 from tests import factories as make
 from tests.pages import Page
+from tests.registry.files import write_rows
 
 pytestmark = pytest.mark.django_db
 FRUIT = ("apple", "pear", "plum")
@@ -99,10 +101,13 @@ def test_the_api_filters_alike(api: Any) -> None:
         assert [row["name"] for row in rows] == names
 
 
-def test_what_the_columns_say_follows_the_statistics() -> None:
-    dataset = make.make_dataset(statistics={"row_format": "text", "splits": ["train"]})
-    Dataset.objects.filter(pk=dataset.pk).update(
-        statistics={"row_format": "messages", "splits": ["train", "validation"]}
-    )
+def test_a_check_writes_what_lists_are_narrowed_by(api: Any, rows: Path) -> None:
+    body = {"name": "dates", "storage_path": str(rows)}
+    created = api.post("/api/datasets", body, format="json")
+    dataset = Dataset.objects.get(pk=created.json()["id"])
+    assert (dataset.row_format, dataset.is_split) == ("prompt_completion", True)
+    (rows / "validation.jsonl").unlink()
+    write_rows(rows / "train.jsonl", [{"text": f"the day {number}"} for number in range(9)])
+    api.post(f"/api/datasets/{dataset.pk}/check", {}, format="json")
     dataset.refresh_from_db()
-    assert (dataset.row_format, dataset.is_split) == ("messages", True)
+    assert (dataset.row_format, dataset.is_split) == ("text", False)
