@@ -15,6 +15,8 @@ from api.rows import RowsSerializer
 from registry import services, storage
 from registry.compatibility import Compatibility, compatibility
 from registry.models import Adapter, BaseModel, Dataset
+from registry.uploads.model_registration import register_model
+from registry.uploads.registration import Received
 
 # A registered path is where the files are; other files are another entry.
 NEVER_CHANGED = ("storage_path", "tokenizer_path")
@@ -155,6 +157,30 @@ class BaseModelSerializer(EntrySerializer):
     def create(self, validated_data: dict[str, Any]) -> Any:
         user = self.context["request"].user
         return _registered(services.register_model, user=user, **validated_data)
+
+
+class ModelUploadSerializer(EntrySerializer):
+    """The parts of a multipart upload: all files of a model, or one archive of its folder."""
+
+    file = serializers.ListField(
+        child=serializers.FileField(allow_empty_file=True), allow_empty=False
+    )
+
+    class Meta:
+        model = BaseModel
+        fields = ["file", "name", "family", "description", "project_id"]
+
+    def create(self, validated_data: dict[str, Any]) -> Any:
+        files = [Received.of_form(file) for file in validated_data.pop("file")]
+        user = self.context["request"].user
+        try:
+            return register_model(user=user, files=files, **validated_data)
+        except services.CannotRegister as error:
+            field = "file" if error.field == "files" else error.field
+            raise serializers.ValidationError({field: str(error)}) from error
+
+    def to_representation(self, instance: BaseModel) -> dict[str, Any]:
+        return BaseModelSerializer(instance, context=self.context).data
 
 
 class FindingSerializer(serializers.Serializer[dict[str, str]]):

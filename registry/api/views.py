@@ -30,6 +30,7 @@ from registry.api.serializers import (
     BaseModelSerializer,
     DatasetSerializer,
     ModelCheckSerializer,
+    ModelUploadSerializer,
     NewAdapterSerializer,
     UploadSerializer,
 )
@@ -63,10 +64,44 @@ class ChangingViewSet(RepeatableCreate, IfMatch, EntryViewSet):
         services.delete(instance)
 
 
-@extend_schema_view(list=extend_schema(examples=examples.MODELS))
-class BaseModelViewSet(ChangingViewSet):
+class TakesFiles(ChangingViewSet):
+    """A form with files creates an entry, too."""
+
+    parser_classes = [JSONParser, MultiPartParser]
+    upload_serializer_class: Any
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # Before anybody reads the body: an upload goes to the disk, not into memory.
+        request.upload_handlers = [LimitedUpload(request)]
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self._is_form() and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
+
+    def _is_form(self) -> bool:
+        return (self.request.content_type or "").startswith("multipart/")
+
+    def get_serializer_class(self) -> Any:
+        is_upload = self.action == "create" and self._is_form()
+        return self.upload_serializer_class if is_upload else self.serializer_class
+
+
+@extend_schema_view(
+    list=extend_schema(examples=examples.MODELS),
+    create=extend_schema(
+        request={
+            "application/json": BaseModelSerializer,
+            "multipart/form-data": ModelUploadSerializer,
+        },
+        responses={201: BaseModelSerializer},
+    ),
+)
+class BaseModelViewSet(TakesFiles):
     entries = BaseModel
     serializer_class = BaseModelSerializer
+    upload_serializer_class = ModelUploadSerializer
     filterset_class = BaseModelFilter
     plural = "models"
     plain_rows = True
@@ -108,13 +143,13 @@ COMPATIBLE_WITH = OpenApiParameter(
         responses={201: DatasetSerializer},
     ),
 )
-class DatasetViewSet(DoctorActions, ChangingViewSet):
+class DatasetViewSet(DoctorActions, TakesFiles):
     entries = Dataset
     serializer_class = DatasetSerializer
+    upload_serializer_class = UploadSerializer
     filterset_class = DatasetFilter
     takes = (COMPATIBLE_WITH,)
     passing = ("compatibility",)
-    parser_classes = [JSONParser, MultiPartParser]
     plural = "datasets"
 
     @property
@@ -124,23 +159,6 @@ class DatasetViewSet(DoctorActions, ChangingViewSet):
 
     def list_state(self) -> Hashable:
         return super().list_state() if self.action == "list" else None
-
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        # Before anybody reads the body: an upload goes to the disk, not into memory.
-        request.upload_handlers = [LimitedUpload(request)]
-        return super().initialize_request(request, *args, **kwargs)
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        if self._is_form() and not request.META.get("CONTENT_LENGTH"):
-            raise LengthRequired
-
-    def _is_form(self) -> bool:
-        return (self.request.content_type or "").startswith("multipart/")
-
-    def get_serializer_class(self) -> Any:
-        is_upload = self.action == "create" and self._is_form()
-        return UploadSerializer if is_upload else DatasetSerializer
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = dict(super().get_serializer_context())

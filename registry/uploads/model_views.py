@@ -14,7 +14,7 @@ from registry.models import Upload
 from registry.services import CannotRegister
 from registry.uploads import model_registration, receiving
 from registry.uploads.registration import Received
-from registry.uploads.views import MOST_SHOWN, UploadForm, own_uploads, received
+from registry.uploads.views import MOST_SHOWN, UploadForm, own_uploads
 
 
 @csrf_exempt
@@ -39,7 +39,7 @@ def _upload_model(request: HttpRequest) -> HttpResponse:
         return _page(request, form, status=422)
     uploads = _chosen(request)
     try:
-        files = [received(file) for file in request.FILES.getlist("model")]
+        files = [Received.of_form(file) for file in request.FILES.getlist("model")]
         files += [Received.of(upload) for upload in uploads]
         model = model_registration.register_model(
             user=request.user, files=files, **form.cleaned_data

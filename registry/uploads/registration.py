@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accounts.models import Project
+from api.plain import plain_text
 from registry import archives, checks, doctor, services, storage, verification
 from registry.models import Dataset, Entry, Upload
 from registry.services import CannotRegister
@@ -34,6 +35,12 @@ class Received:
                 "files", f"'{upload}' has come to {upload.percent} %: send the rest first."
             )
         return cls(upload.path, upload.file_name, upload.sha256, split)
+
+    @classmethod
+    def of_form(cls, file: Any, split: str = "") -> Received:
+        """Of a form's file, as `LimitedUpload` has written it; Django removes what is left."""
+        name = plain_text(file.name or "")
+        return cls(Path(file.temporary_file_path()), name, file.sha256, split)
 
     @property
     def belongs_to(self) -> str:

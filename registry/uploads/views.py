@@ -3,7 +3,6 @@ the form."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,6 @@ from rest_framework.exceptions import APIException
 
 from accounts.models import Project
 from accounts.scoping import may_change, writable_by
-from api.plain import plain_text
 from registry import archives
 from registry.api.uploads import LimitedUpload
 from registry.doctor import SPLITS
@@ -103,16 +101,10 @@ def discard(request: HttpRequest, pk: UUID) -> HttpResponse:
 def _sent(request: HttpRequest) -> list[Received]:
     """The files of the form itself."""
     return [
-        received(file, _split(split, file.name or ""))
+        Received.of_form(file, _split(split, file.name or ""))
         for split in SPLITS
         for file in request.FILES.getlist(split)
     ]
-
-
-def received(file: Any, split: str = "") -> Received:
-    """Of a form's file. It is moved; Django removes the rest."""
-    name = plain_text(file.name or "")
-    return Received(Path(file.temporary_file_path()), name, file.sha256, split)
 
 
 def _chosen(request: HttpRequest) -> list[tuple[Upload, str]]:

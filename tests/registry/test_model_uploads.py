@@ -231,6 +231,26 @@ def test_only_who_may_write_makes_a_model(
     assert not BaseModel.objects.exists()
 
 
+def test_one_request_brings_the_files_or_an_archive(
+    api: APIClient, home: Path, files: dict[str, bytes]
+) -> None:
+    parts = [SimpleUploadedFile(name, content) for name, content in files.items()]
+    given = {"name": "in one go", "family": "llama", "file": parts}
+    made = api.post("/api/base-models", given, format="multipart")
+    assert made.status_code == 201, made.json()
+    assert contents(Path(made.json()["storage_path"])) == files
+    packed = {"name": "packed", "file": SimpleUploadedFile("m.zip", zipped(files))}
+    made = api.post("/api/base-models", packed, format="multipart")
+    assert (made.status_code, made.json()["metadata"]["file_name"]) == (201, "m.zip")
+    before = left_over(home)
+    rows = {"name": "rows", "file": SimpleUploadedFile("train.jsonl", b"{}")}
+    refused = api.post("/api/base-models", rows, format="multipart")
+    assert (refused.status_code, list(refused.json()["details"])) == (400, ["file"])
+    nothing = api.post("/api/base-models", {"name": "nothing"}, format="multipart")
+    assert (nothing.status_code, list(nothing.json()["details"])) == (400, ["file"])
+    assert left_over(home) == before
+
+
 # --- The page ------------------------------------------------------------------------------------
 
 
