@@ -103,6 +103,8 @@ FAMILIES: dict[str, Family] = {
     "smollm3": replace(_LLAMA, tied=True),
     "mistral": Family(),
     "mixtral": Family(expert_width="intermediate_size"),
+    "granitemoe": replace(_LLAMA, expert_width="intermediate_size"),
+    "olmoe": replace(_LLAMA, expert_width="intermediate_size", qk_norm=True, wide_qk_norm=True),
     "qwen": Family(  # the first Qwen: its config counts both halves of the gate
         attention=("c_attn", "c_proj"),
         mlp=("w1", "w2", "c_proj"),

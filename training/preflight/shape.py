@@ -35,13 +35,15 @@ def shape_of(model: ModelFacts) -> Shape | None:
     counted = model.params if not model.quantized else None
     if counted is not None and 0 < counted < _LARGEST_MODEL:
         return replace(shape, counted_params=counted)
+    if not shape.exact and inner is None:  # the label knows more of an unlisted family than we do
+        return replace(shape, counted_params=_total(model))
     return shape
 
 
 def _from_config(config: dict[str, Any]) -> Shape | None:
     model_type = config.get("model_type")
     known = isinstance(model_type, str) and model_type in FAMILIES
-    family = FAMILIES[str(model_type)] if known else LLAMA
+    family = FAMILIES[str(model_type)] if known else _unknown(config)
     hidden = size(config, "hidden_size", "n_embd", "d_model")
     layers = size(config, "num_hidden_layers", "n_layer", "n_layers")
     vocab = 0 if family.sees_images else size(config, "vocab_size")
@@ -74,6 +76,23 @@ def _from_config(config: dict[str, Any]) -> Shape | None:
     if family.expert_width is not None:
         shape = _with_experts(shape, family, config)
     return _with_head(_with_positions(shape, family, config), family, config)
+
+
+# By any of the names that families give them.
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_CHOSEN = ("num_experts_per_tok", "moe_k", "moe_topk")
+
+
+def _unknown(config: dict[str, Any]) -> Family:
+    """What a family that is not listed is read as: a Llama, with experts where it names several."""
+    if (size(config, *_EXPERTS) or 1) == 1:
+        return LLAMA
+    narrow = size(config, "moe_intermediate_size") is not None
+    return replace(
+        LLAMA,
+        expert_width="moe_intermediate_size" if narrow else "intermediate_size",
+        shared_width="shared_expert_intermediate_size",
+    )
 
 
 def _drops(family: Family, config: dict[str, Any], *words: str) -> bool:
@@ -112,10 +131,11 @@ def _norms(family: Family, config: dict[str, Any]) -> int:
 def _with_experts(shape: Shape, family: Family, config: dict[str, Any]) -> Shape:
     """Experts in place of the feed-forward matrices, the router that chooses among them, and what
     every token passes beside them. Some layers may be dense all the same."""
-    count = size(config, "num_local_experts", "num_experts") or 1
-    chosen = min(size(config, "num_experts_per_tok") or 1, count)
+    count = size(config, *_EXPERTS) or 1
+    chosen = min(size(config, *_CHOSEN) or 1, count)
     width = size(config, str(family.expert_width)) or shape.intermediate_size
     shared = size(config, family.shared_width) or 0 if family.shared_width else 0
+    shared += width * (size(config, "n_shared_experts", "moe_num_shared_experts") or 0)
     hidden = shape.hidden_size
     dense = [one for one in shape.linears if one.reads in ("mlp_input", "mlp_inner")]
     attention = [one for one in shape.linears if one not in dense]
@@ -142,14 +162,16 @@ def _with_experts(shape: Shape, family: Family, config: dict[str, Any]) -> Shape
 
 
 def _dense_layers(num_layers: int, config: dict[str, Any]) -> int:
-    """Layers without experts: those named, and all but every n-th."""
+    """Layers without experts: those named or at the beginning, and all but every n-th."""
     named = config.get("mlp_only_layers")
     named = {one for one in named if isinstance(one, int)} if isinstance(named, list) else set()
+    named = {one for one in named if 0 <= one < num_layers}
+    named |= set(range(min(size(config, "first_k_dense_replace") or 0, num_layers)))
     step = size(config, "decoder_sparse_step") or 1
     if step == 1:
-        return len([one for one in named if 0 <= one < num_layers])
+        return len(named)
     sparse = num_layers // step
-    return num_layers - sparse + len([n for n in named if n < num_layers and (n + 1) % step == 0])
+    return num_layers - sparse + len([n for n in named if (n + 1) % step == 0])
 
 
 def _with_positions(shape: Shape, family: Family, config: dict[str, Any]) -> Shape:

@@ -83,6 +83,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "starcoder2": [GROUPED, GROUPED | {"use_bias": False}],
     "stablelm": [GROUPED, GROUPED | {"use_qkv_bias": True, "use_parallel_residual": True}],
     "mixtral": [GROUPED, GROUPED | {"num_local_experts": 3, "num_experts_per_tok": 1}],
+    "granitemoe": [GROUPED | {"num_local_experts": 5}],
+    "olmoe": [GROUPED | {"num_experts": 5, "num_experts_per_tok": 2}],
     "qwen2_moe": [MOE, MOE | {"decoder_sparse_step": 2}, MOE | {"mlp_only_layers": [0, 2]}],
     "qwen3_moe": [MOE, MOE | {"decoder_sparse_step": 3, "mlp_only_layers": [2]}],
     "mpt": [{}],
@@ -145,6 +147,37 @@ def test_a_token_passes_only_the_experts_chosen_for_it() -> None:
         "v_proj",
         "o_proj",
     }
+
+
+@pytest.mark.parametrize(
+    ("experts", "layer"),
+    [
+        ({"num_local_experts": 4}, 4 * 3 * 64 * 160 + 4 * 64),
+        ({"n_routed_experts": 4, "moe_intermediate_size": 48}, 4 * 3 * 64 * 48 + 4 * 64),
+        (
+            {"n_routed_experts": 4, "moe_intermediate_size": 48, "n_shared_experts": 2},
+            4 * 3 * 64 * 48 + 5 * 64 + 3 * 64 * 96,
+        ),
+        ({"moe_num_experts": 4, "moe_k": 2}, 4 * 3 * 64 * 160 + 4 * 64),
+    ],
+)
+def test_experts_of_a_family_that_is_not_listed_are_counted(
+    experts: dict[str, Any], layer: int
+) -> None:
+    config = SMALL | GROUPED | {"model_type": "strange_moe"} | experts
+    found = shape(config)
+    assert not found.exact
+    attention = 2 * 64 * 64 + 2 * 64 * 32
+    assert found.layer_params == attention + 2 * 64 + layer
+    first_is_dense = shape(config | {"first_k_dense_replace": 1})
+    assert first_is_dense.total_params == found.total_params - layer + 3 * 64 * 160
+
+
+def test_the_label_of_a_family_that_is_not_listed_wins_over_our_reading() -> None:
+    config = LLAMA_2_7B | {"model_type": "strange"}
+    assert shape(config, params_b=671.0).total_params == 671_000_000_000
+    assert shape(LLAMA_2_7B, params_b=671.0).total_params == 6_738_415_616
+    assert shape(config, params_b=671.0, params=5).total_params == 5
 
 
 def test_lora_on_query_and_value_of_llama_2_7b() -> None:
