@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.preflight.facts import Experiment
+from training.preflight.facts import Experiment, ModelFacts
 from training.preflight.shape import Linear, Shape
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -31,11 +31,13 @@ def numerics_of(experiment: Experiment) -> Numerics:
 
     QLoRA: PEFT's prepare_model_for_kbit_training turns embeddings and norms to float32, and every
     4-bit matrix answers in the type it was asked in, so that all activations are float32. Where
-    only the norms are float32, matrices still compute in 16 bits.
+    only the norms are float32, matrices still compute in 16 bits. The same is done to models that
+    were quantized before, by bitsandbytes or AWQ; those of GPTQ it leaves as they are.
     """
     weight = DTYPE_BYTES.get(experiment.train.dtype, 4)
     autocast = experiment.resources.mixed_precision in ("bf16", "fp16")
-    if experiment.tuning == "qlora" and experiment.stack.prepares_4bit == "all":
+    turned = experiment.tuning == "qlora" or _is_turned_to_float32(experiment.model)
+    if turned and experiment.stack.prepares_4bit == "all":
         return Numerics(weight=4, compute=2 if autocast else 4, stream=4, autocast=autocast)
     if experiment.tuning == "qlora" and experiment.stack.prepares_4bit == "norms":
         return Numerics(weight=weight, compute=weight, stream=4, autocast=autocast)
@@ -44,6 +46,11 @@ def numerics_of(experiment: Experiment) -> Numerics:
     return Numerics(
         weight=weight, compute=2 if autocast else weight, stream=weight, autocast=autocast
     )
+
+
+def _is_turned_to_float32(model: ModelFacts) -> bool:
+    label = f"{model.quantization or ''} {model.dtype}".lower()
+    return model.quantized and any(one in label for one in ("bitsandbytes", "nf4", "awq"))
 
 
 def is_compiled(experiment: Experiment) -> bool:

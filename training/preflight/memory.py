@@ -332,12 +332,13 @@ def trainable_params(experiment: Experiment, shape: Shape) -> int:
 
 def weight_bytes(experiment: Experiment, shape: Shape) -> int:
     """The base model as it is loaded. Quantization touches the layers' matrices alone:
-    embeddings, norms and head stay as they are (bitsandbytes, GPTQ, AWQ)."""
+    embeddings, norms and head stay as they are (bitsandbytes, GPTQ, AWQ). Files that are quantized
+    hold experts so, too."""
     numerics = numerics_of(experiment)
     per_weight = quantized_bytes(experiment)
     if per_weight is None:
         return shape.total_params * numerics.weight
-    packed = shape.packed_params
+    packed = shape.linear_params if experiment.model.quantized else shape.packed_params
     packed += shape.vocab_size * shape.hidden_size if experiment.stack.quantizes_head else 0
     outside = max(shape.total_params - packed, 0)
     return round(packed * per_weight) + outside * numerics.weight

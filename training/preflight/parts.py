@@ -106,8 +106,11 @@ class Shape:
 
     @property
     def packed_params(self) -> int:
-        """What 4-bit loading quantizes: never the head."""
-        return self.linear_params + (self.tower.linear_params if self.tower else 0)
+        """What 4-bit loading quantizes: never the head, and no experts, which are no modules of
+        their own but tensors of three dimensions (Transformers 5)."""
+        experts = sum(one.weights for one in self.linears if one.is_expert)
+        tower = self.tower.linear_params if self.tower else 0
+        return self.linear_params - self.num_layers * experts + tower
 
     @cached_property
     def active_linear_params(self) -> int:

@@ -144,6 +144,17 @@ def test_of_experts_all_are_held_and_only_the_chosen_keep_activations() -> None:
     assert wider.activations_bytes > found.activations_bytes
 
 
+def test_experts_are_not_packed_and_qlora_turns_them_to_float32() -> None:
+    """As bitsandbytes and PEFT leave them; `test_quantized.py` loads some."""
+    config = LLAMA_2_7B | {"model_type": "mixtral", "num_local_experts": 4}
+    found = memory(make_experiment(model={"config": config}, recipe={"method": "qlora"}))
+    attention = 32 * 4 * 4096 * 4096
+    experts = 32 * 4 * 3 * 4096 * 11008
+    rest = 2 * 32_000 * 4096 + 32 * (2 * 4096 + 4 * 4096) + 4096
+    in_four_bits = attention // 2 + attention // 64 + attention // (64 * 64)
+    assert found.weights_bytes == in_four_bits + 4 * (experts + rest) + 4 * ADAPTER
+
+
 def test_plain_sgd_keeps_no_states() -> None:
     assert memory(make_experiment(recipe=FULL, train={"optim": "sgd"})).optimizer_bytes == 0
 

@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from tests.training.trainer import tiny
 from tests.training.trainer.test_model import asks_by_an_old_name, make_spec, random_row
+from training import preflight
+from training.preflight.estimate import estimate as preflight_estimate
 from training.trainer import model, quantized
 from training.trainer.failures import BadModel
 from training.trainer.objectives.language import LossHead, collate
 from training.trainer.spec import BadSpec
 
 CPU = torch.device("cpu")
+QUERY_AND_VALUE = {"target_modules": ["q_proj", "v_proj"]}
 GROUP = 32  # rows of a weight with one scale
 
 
@@ -58,6 +62,71 @@ def test_a_quantized_base_model_that_cannot_be_trained_is_refused(
     spec = make_spec(told_to_be(base_model, tmp_path, scheme), **settings)
     with pytest.raises(error, match=words):
         model.load_model(spec, CPU, None)
+
+
+def held_bytes(net: torch.nn.Module) -> int:
+    """Of all weights, with what four-bit ones are unpacked by."""
+    total = 0
+    for weight in net.parameters():
+        total += weight.numel() * weight.element_size()
+        state = getattr(weight, "quant_state", None)
+        if state is not None:
+            parts = [state.absmax, state.state2.absmax] if state.nested else [state.absmax]
+            total += sum(part.numel() * part.element_size() for part in parts)
+    return total
+
+
+def expected_bytes(folder: Path, method: str, **facts: Any) -> int:
+    config = json.loads((folder / "config.json").read_text())
+    experiment = preflight.Experiment(
+        model=preflight.ModelFacts(name="m", config=config, **facts),
+        dataset=preflight.DatasetFacts(name="d"),
+        recipe=preflight.RecipeFacts(name="r", method=method),
+        train=preflight.TrainSpec(dtype="bfloat16"),
+        lora=preflight.LoraSpec(target_modules=("q_proj", "v_proj")),
+    )
+    found = preflight_estimate(experiment)
+    assert found is not None
+    return found.memory.weights_bytes
+
+
+def small(family: str, folder: Path) -> Path:
+    """Wide enough that what is padded does not count."""
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4}
+    config = AutoConfig.for_model(family, vocab_size=300, pad_token_id=0, **sizes, **heads)
+    AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)
+    tiny.make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@asks_by_an_old_name
+@pytest.mark.parametrize("family", ["llama", "mixtral", "qwen3_moe"])
+def test_preflight_knows_what_a_model_in_four_bits_takes(family: str, tmp_path: Path) -> None:
+    """Experts among it, which stay as large as they were and larger."""
+    folder = small(family, tmp_path)
+    spec = make_spec(folder, method="qlora", lora=QUERY_AND_VALUE, train={"dtype": "bfloat16"})
+    net = model.load_model(spec, CPU, None)
+    assert held_bytes(net) == pytest.approx(expected_bytes(folder, "qlora"), rel=0.02)
+
+
+@asks_by_an_old_name
+def test_preflight_knows_what_a_model_takes_that_was_saved_in_four_bits(tmp_path: Path) -> None:
+    from transformers import BitsAndBytesConfig
+
+    folder = small("llama", tmp_path / "whole")
+    way = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+    )
+    packed = AutoModelForCausalLM.from_pretrained(folder, quantization_config=way)
+    packed.save_pretrained(tmp_path / "packed")
+    tiny.make_tokenizer().save_pretrained(tmp_path / "packed")
+    spec = make_spec(
+        tmp_path / "packed", method="lora", lora=QUERY_AND_VALUE, train={"dtype": "bfloat16"}
+    )
+    net = model.load_model(spec, CPU, None)
+    expected = expected_bytes(folder, "lora", quantized=True, quantization="bitsandbytes")
+    assert held_bytes(net) == pytest.approx(expected, rel=0.02)
 
 
 @asks_by_an_old_name
