@@ -151,18 +151,36 @@ def _eager_bytes(experiment: Experiment, shape: Shape, compute: int) -> int:
     for every head."""
     if experiment.train.attn_implementation != "eager":
         return 0
-    scores = shape.num_heads * experiment.longest_row_tokens
     copies = 4 if compute == 4 else 4 + compute
     copies += 1 + compute if shape.attention_dropout else 0
-    return scores * copies + 2 * compute * (shape.query_size - shape.kv_size)
+    repeated = 2 * compute * (shape.query_size - shape.kv_size)
+    return _scores(experiment, shape) * copies + repeated
+
+
+def _scores(experiment: Experiment, shape: Shape) -> int:
+    """Of one token, where they are written down: one for each head and token of its row."""
+    eager = experiment.train.attn_implementation == "eager"
+    return shape.num_heads * experiment.longest_row_tokens if eager else 0
+
+
+def eager_evaluation_bytes(experiment: Experiment, shape: Shape, compute: int) -> int:
+    """Scores before and after the softmax, which is in float32 and casts what it reads."""
+    return _scores(experiment, shape) * (4 + 4 + (0 if compute == 4 else compute))
+
+
+def _eager_backward_bytes(experiment: Experiment, shape: Shape, compute: int) -> int:
+    """Gradients on both sides of the softmax, beside what the layer keeps but for the feed-forward
+    matrices, which is gone by then."""
+    gradients = _scores(experiment, shape) * (4 + compute)
+    return gradients - _mlp_bytes(experiment, shape, compute)
 
 
 def working_bytes_per_token(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
     """What a layer's backward pass needs at its height beyond all that the layer keeps.
 
-    Mostly that is at the activation function, where the gradients of its output and of what it
-    multiplied are alive together, and that of the stream. What the matrix behind it kept is gone by
-    then. The rotation's two tables are shared by all layers.
+    Mostly (but for eager attention) that is at the activation function, where the gradients of its
+    output and of what it multiplied are alive together, and that of the stream. What the matrix
+    behind it kept is gone by then. The rotation's two tables are shared by all layers.
     """
     compute, inner = numerics.compute, shape.active_intermediate_size
     adapted = () if experiment.tuning == "full" else _adapted(experiment, shape)
@@ -172,7 +190,8 @@ def working_bytes_per_token(experiment: Experiment, shape: Shape, numerics: Nume
     height = gradients + numerics.stream * shape.hidden_size
     height -= product * inner if keeps_product else 0
     tables = 2 * shape.head_dim * compute
-    return tables + max(height, _recomputing_bytes(experiment, shape, numerics, adapted))
+    again = _recomputing_bytes(experiment, shape, numerics, adapted)
+    return tables + max(height, again, _eager_backward_bytes(experiment, shape, compute))
 
 
 def _adapted(experiment: Experiment, shape: Shape) -> set[str]:

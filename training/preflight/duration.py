@@ -14,7 +14,12 @@ from training.preflight.calibration import PUBLISHED, Calibration
 from training.preflight.facts import Experiment
 from training.preflight.hardware import Card
 from training.preflight.lengths import Lengths
-from training.preflight.memory import EVALUATION_ROWS, MemoryEstimate, weight_bytes
+from training.preflight.memory import (
+    ASK_THE_REFERENCE,
+    EVALUATION_ROWS,
+    MemoryEstimate,
+    weight_bytes,
+)
 from training.preflight.shape import Shape
 from training.preflight.speed import (
     LAUNCH_S_PER_LAYER,
@@ -148,7 +153,7 @@ class _Needs:
 
     def reference(self, steps: int) -> float:
         """All rows that the run will look at, once, without the adapter."""
-        if self.e.recipe.method not in ("dpo", "kto"):
+        if self.e.recipe.method not in ASK_THE_REFERENCE:
             return 0.0
         rows = min(steps * self.e.train.global_batch_size, self.e.rows_an_epoch or 0, 10**12)
         return self._looking(rows, self.e.dataset.lengths) if rows > 0 else 0.0

@@ -7,7 +7,7 @@ does more with its logits than to compare them.
 
 from __future__ import annotations
 
-from training.preflight.activations import Numerics, norm_bytes
+from training.preflight.activations import Numerics, eager_evaluation_bytes, norm_bytes
 from training.preflight.facts import Experiment
 from training.preflight.shape import Shape
 
@@ -143,9 +143,13 @@ def left_over_per_logit(experiment: Experiment, numerics: Numerics) -> float:
 
 
 def evaluation_bytes(experiment: Experiment, shape: Shape, numerics: Numerics, tokens: int) -> int:
-    """Without gradients only the widest moment counts: the activation function of one layer, or the
-    logits: a chunk of them, or all as they come, in float32, and their log-probabilities."""
-    layer = 3 * numerics.compute * shape.active_intermediate_size
+    """Without gradients only the widest moment counts: the activation function of one layer, the
+    scores of eager attention, or the logits: a chunk of them, or all as they come, in float32, and
+    their log-probabilities."""
+    layer = max(
+        3 * numerics.compute * shape.active_intermediate_size,
+        eager_evaluation_bytes(experiment, shape, numerics.compute),
+    )
     layer += 2 * numerics.stream * shape.hidden_size
     if not experiment.has_token_head:
         return tokens * layer

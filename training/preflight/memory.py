@@ -36,7 +36,7 @@ from training.preflight.losses import (
 from training.preflight.optimizers import DEEPSPEED_BUCKETS, optimizer_bytes
 from training.preflight.shape import Shape
 from training.preflight.sharding import Shares, shares
-from training.trainer.spec import HELD_OUT_SPLITS
+from training.trainer.spec import EXACT_MATCH, HELD_OUT_SPLITS
 
 # 4-bit NormalFloat in blocks of 64 weights, each block's scale in 8 bits, and a float32 for every
 # 256 scales: double quantization (Dettmers et al. 2023, QLoRA, section 3).
@@ -45,6 +45,10 @@ SIMPLE_NF4_BYTES = 0.5 + 4 / 64  # those scales in float32
 # GPTQ and AWQ in groups of 128: a 16-bit scale and a 4-bit zero each (AutoGPTQ's format).
 GROUPED_4BIT_BYTES = 0.5 + 2.5 / 128
 INT8_BYTES = 1.0
+# Methods that compare with the model before training, and of how many pairs it is asked at a time:
+# `training.trainer.objectives.reference`.
+ASK_THE_REFERENCE = ("dpo", "kto")
+PAIRS_ASKED = 8
 EVALUATION_ROWS = 8  # at least, whatever the micro batch: `training.trainer.loop`
 
 
@@ -177,13 +181,18 @@ def estimate_memory(
     if set(HELD_OUT_SPLITS) & set(experiment.dataset.splits):
         evaluating = _evaluation(experiment, shape, numerics)
         resting = stays + held.kept_gradients + passing.copies
+        evaluating += _answers(experiment, shape, numerics)
         moments.append(("evaluation", resting + evaluating))
+    asking = 0
+    if experiment.recipe.method in ASK_THE_REFERENCE:
+        asking = evaluation_bytes(experiment, shape, numerics, _asked_tokens(experiment))
+        moments.append(("reference", held.weights + passing.copies + asking))
     return MemoryEstimate(
         weights_bytes=held.weights,
         gradients_bytes=held.gradients,
         optimizer_bytes=states + temporary,
         activations_bytes=passing.copies
-        + max(passing.head, passing.first_layer, passing.last_layer, evaluating),
+        + max(passing.head, passing.first_layer, passing.last_layer, evaluating, asking),
         trainable_params=trained,
         trained_bytes=trained * value,
         all_states_bytes=all_states,
@@ -288,6 +297,20 @@ def _evaluation(experiment: Experiment, shape: Shape, numerics: Numerics) -> int
     rows = max(experiment.micro_batch_size, EVALUATION_ROWS)
     tokens = rows * experiment.sequences_per_row * experiment.longest_row_tokens
     return evaluation_bytes(experiment, shape, numerics, tokens)
+
+
+def _answers(experiment: Experiment, shape: Shape, numerics: Numerics) -> int:
+    """Keys and values of all tokens of the rows that are answered at a time."""
+    if EXACT_MATCH not in experiment.eval_suites or not experiment.has_token_head:
+        return 0
+    rows = max(experiment.micro_batch_size, EVALUATION_ROWS)
+    kept = 2 * numerics.compute * shape.num_layers * shape.kv_size
+    return rows * experiment.longest_row_tokens * kept
+
+
+def _asked_tokens(experiment: Experiment) -> int:
+    """Of what the model before training is asked about at a time, whatever the micro batch."""
+    return 2 * PAIRS_ASKED * experiment.longest_row_tokens
 
 
 def _put_together(experiment: Experiment, shape: Shape, value: int) -> int:

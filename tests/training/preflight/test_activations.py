@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from tests.training.preflight.experiments import FULL, make_experiment
-from training.preflight import Experiment, ModelFacts, Stack, losses
+from training.preflight import Experiment, ModelFacts, Stack, TrainSpec, losses
 from training.preflight.activations import (
+    _eager_backward_bytes,
+    _eager_bytes,
+    _mlp_bytes,
+    eager_evaluation_bytes,
     numerics_of,
     saved_bytes_per_token,
     working_bytes_per_token,
@@ -160,6 +164,50 @@ def test_the_loss_of_transformers_takes_what_the_profiler_sees(dtype: str, autoc
         with_loss=True,
     )
     assert predicted == pytest.approx(measured, rel=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_eager_attention_takes_what_the_profiler_sees(dtype: str) -> None:
+    """Of scores alone, which are far more here than what else there is."""
+    from types import SimpleNamespace
+
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+    from transformers.models.llama.modeling_llama import eager_attention_forward
+
+    heads, length, width = 8, 512, 16
+    kind = getattr(torch, dtype)
+
+    def per_score(*, learns: bool) -> float:
+        module = SimpleNamespace(num_key_value_groups=1, training=learns)
+        three = [torch.zeros(1, heads, length, width, dtype=kind) for _ in range(3)]
+        mask = torch.zeros(1, 1, length, length, dtype=kind)
+        gc.collect()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            with torch.set_grad_enabled(learns):
+                states = [one.requires_grad_(learns) for one in three]
+                out = eager_attention_forward(module, *states, mask, scaling=0.1)[0]
+            if learns:
+                out.sum().backward()
+        now = highest = 0
+        for event in seen.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                now += event.nbytes()
+                highest = max(highest, now)
+        return highest / (heads * length * length)
+
+    eager = replace(
+        as_experiment(dtype, None),
+        train=TrainSpec(dtype=dtype, attn_implementation="eager", max_length=length),
+    )
+    llama, compute = shape("llama"), numerics_of(eager).compute
+    scores = llama.num_heads * length
+    assert eager_evaluation_bytes(eager, llama, compute) / scores == pytest.approx(
+        per_score(learns=False), rel=0.05
+    )
+    kept = _eager_bytes(eager, llama, compute) - 2 * compute * (llama.query_size - llama.kv_size)
+    gradients = _eager_backward_bytes(eager, llama, compute) + _mlp_bytes(eager, llama, compute)
+    assert (kept + gradients) / scores == pytest.approx(per_score(learns=True), rel=0.05)
 
 
 def peak_of_our_loss(tokens: int, width: int, vocab: int, dtype: str, *, trained: bool) -> int:

@@ -155,6 +155,35 @@ def test_experts_are_not_packed_and_qlora_turns_them_to_float32() -> None:
     assert found.weights_bytes == in_four_bits + 4 * (experts + rest) + 4 * ADAPTER
 
 
+def test_the_model_before_training_is_asked_about_eight_pairs_whatever_the_micro_batch() -> None:
+    """Before there are states and gradients, and where nothing is held out."""
+    parts: dict[str, Any] = {
+        "recipe": {"name": "DPO", "method": "dpo"},
+        "dataset": {"row_format": "preference", "splits": ("train",)},
+    }
+    train = {"use_peft": True, "grad_accum": 8, "gradient_checkpointing": True}
+    one = memory(make_experiment(train=train, **parts))
+    logits = 16 * 512 * (2 + 4 + 4) * 32_000
+    assert moment(one, "reference") == 2 * N + 4 * ADAPTER + logits
+    assert one.peak.name == "reference"
+    assert "reference" not in [found.name for found in memory(SOUND).moments]
+
+
+def test_answers_keep_keys_and_values_of_every_token() -> None:
+    asked = memory(make_experiment(eval_suites=("exact_match",)))
+    keys_and_values = 2 * 2 * 32 * 4096
+    more = moment(asked, "evaluation") - moment(memory(SOUND), "evaluation")
+    assert more == 8 * 512 * keys_and_values
+
+
+def test_eager_attention_writes_scores_down_in_evaluations_too() -> None:
+    eager = {"attn_implementation": "eager", "grad_accum": 8}
+    found = memory(make_experiment(train=eager))
+    scores = 8 * 512 * 32 * 512
+    resting = 2 * N + 12 * ADAPTER
+    assert moment(found, "evaluation") == resting + 10 * scores + 8 * 512 * 2 * 2 * 4096
+
+
 def test_plain_sgd_keeps_no_states() -> None:
     assert memory(make_experiment(recipe=FULL, train={"optim": "sgd"})).optimizer_bytes == 0
 
