@@ -128,6 +128,7 @@ def experiment_of(row: Row) -> Experiment | None:
             optim="adamw_torch_fused" if _updates_in_place(row) else "adamw_torch",
             gradient_checkpointing=row.get("grad_checkpointing") in (True, "True"),
             attn_implementation="eager" if row.get("attention") == "eager" else "sdpa",
+            tf32="tf32" in str(row.get("dtype")).lower(),  # off, where nobody turns it on
             use_peft=method != "full" and _recipe(row, method) not in ("lora", "qlora"),
         ),
         lora=LoraSpec(

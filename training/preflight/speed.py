@@ -138,10 +138,11 @@ def step_seconds(
     bandwidth = card.bandwidth_gb_s * 1e9
     numerics = numerics_of(experiment)
 
-    rate = card.tflops(_compute_dtype(experiment)) * 1e12 * card.achieved_share
+    peak = _tflops(experiment, card)
+    rate = peak * 1e12 * card.achieved_share
     products = rate * calibration.product_share
     if not card.is_cpu:
-        half_busy = calibration.width_per_tflop * card.tflops(_compute_dtype(experiment))
+        half_busy = calibration.width_per_tflop * peak
         products *= shape.hidden_size / (shape.hidden_size + half_busy)
     if experiment.stack.float8 and card.fp8_tflops and card.bf16_tflops:
         products *= 1 + calibration.float8_gain * (card.fp8_tflops / card.bf16_tflops - 1)
@@ -184,14 +185,13 @@ def step_seconds(
 
 def _attention_seconds(experiment: Experiment, shape: Shape, card: Card, length: float) -> float:
     """Of one token."""
-    dtype = _compute_dtype(experiment)
     is_newer = (card.compute_capability or 0) >= HOPPER
     share = ATTENTION_SHARE_HOPPER if is_newer else ATTENTION_SHARE
     passes = 3 + _again(experiment)
     flops = attention_flops(experiment, shape, length) / passes
     if experiment.stack.first_flash:
         share *= FIRST_FLASH_SHARE
-    return flops * (passes - 2 + ATTENTION_BACKWARD) / (card.tflops(dtype) * 1e12 * share)
+    return flops * (passes - 2 + ATTENTION_BACKWARD) / (_tflops(experiment, card) * 1e12 * share)
 
 
 def _launch_seconds(experiment: Experiment, shape: Shape, card: Card) -> float:
@@ -260,9 +260,11 @@ def _slowest(multiplying: float, moving: float, launching: float) -> str:
     return max(seconds, key=lambda name: seconds[name])
 
 
-def _compute_dtype(experiment: Experiment) -> str:
+def _tflops(experiment: Experiment, card: Card) -> float:
+    """Of products in the type that the run computes in."""
     mixed = {"bf16": "bfloat16", "fp16": "float16"}
-    return mixed.get(experiment.resources.mixed_precision, experiment.train.dtype)
+    dtype = mixed.get(experiment.resources.mixed_precision, experiment.train.dtype)
+    return card.tflops(dtype, tf32=experiment.train.tf32)
 
 
 def checkpoint_bytes(experiment: Experiment, memory: MemoryEstimate) -> int:

@@ -24,6 +24,12 @@ from training.preflight.hardware import GIB, MIB, card_for, find_card, known_car
         ("NVIDIA GeForce RTX 4090", "rtx4090"),
         ("Tesla T4", "t4"),
         ("RTX_A6000", "rtxa6000"),
+        ("NVIDIA A100 80GB PCIe", "a100-pcie-80gb"),
+        ("NVIDIA A100-PCIE-40GB", "a100-pcie-40gb"),
+        ("Tesla V100-PCIE-16GB", "v100-pcie-16gb"),
+        ("Tesla P100-PCIE-16GB", "p100-16gb"),
+        ("NVIDIA H100 NVL", "h100-nvl"),
+        ("NVIDIA GeForce RTX 2080 Ti", "rtx2080ti"),
     ],
 )
 def test_a_card_is_found_by_its_usual_names(spelling: str, slug: str) -> None:
@@ -36,6 +42,16 @@ def test_every_slug_is_lower_case_and_finds_itself() -> None:
     for slug in known_cards():
         assert slug == slug.lower()
         assert getattr(find_card(slug), "slug", None) == slug
+
+
+def test_float32_products_are_quicker_in_tf32_from_ampere_on() -> None:
+    rates = {}
+    for slug in ("a100-80gb", "v100-16gb", "t4"):
+        card = find_card(slug)
+        assert card is not None
+        rates[slug] = (card.tflops("float32"), card.tflops("float32", tf32=True))
+        assert card.tflops("bfloat16", tf32=True) == card.tflops("bfloat16")
+    assert rates == {"a100-80gb": (19.5, 156), "v100-16gb": (15.7, 15.7), "t4": (8.1, 8.1)}
 
 
 def test_every_card_says_where_its_numbers_are_from() -> None:
