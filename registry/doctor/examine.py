@@ -17,12 +17,13 @@ from registry.doctor.findings import Finding, Level
 from registry.doctor.formats import format_of
 from registry.doctor.languages import MOST_SAMPLED, languages_of
 from registry.doctor.layouts import Layout, recognised
-from registry.doctor.likeness import Gathered, Twins
+from registry.doctor.likeness import Gathered
 from registry.doctor.processes import in_order
 from registry.doctor.readers import Read, batches
 from registry.doctor.report import Report
 from registry.doctor.rows import judge
 from registry.doctor.splits import SPLITS, sort_files
+from registry.doctor.twins import Twins
 from registry.files import relative_name
 
 # Held-out splits first: a row of theirs that is also in train is named there.

@@ -150,6 +150,17 @@ def test_a_validation_split_takes_whole_groups_and_the_same_again(tmp_path: Path
     assert topics(written(other, "validation")) != topics(held_out)
 
 
+def test_rows_that_hang_together_by_one_between_them_are_on_one_side(tmp_path: Path):
+    rows = []
+    for n in range(60):
+        words = prose(n, 150).split()
+        rows += [{"text": " ".join(words[begin : begin + 125])} for begin in (0, 25, 12)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    made = repaired(tmp_path, validation_share=0.3)
+    assert made["counts"]["moved_to_validation"] > 20
+    assert "near_leakage" not in made["outcome"]["integrity_report"]["counts"]
+
+
 # --- Through the registry ------------------------------------------------------------------------
 
 
