@@ -16,6 +16,7 @@ from registry.doctor.languages import can_be_told
 from registry.doctor.layouts import Layout
 from registry.doctor.lengths import Lengths
 from registry.doctor.likeness import VALUES, Keys, Sketches, sketches_of
+from registry.doctor.mend import Mending
 from registry.doctor.named_images import problem_with
 from registry.doctor.readers import NOT_JSON, Batch
 from registry.doctor.report import MOST_COLUMNS
@@ -38,13 +39,15 @@ class Expected:
 
 @dataclass(frozen=True)
 class Job:
-    """``file`` is as findings name it, ``folder`` where it lies."""
+    """``file`` is as findings name it, ``folder`` where it lies. With ``mending`` the rows are
+    judged as they are after it."""
 
     batch: Batch
     file: str
     folder: str
     is_table: bool
     expected: Expected
+    mending: Mending | None = None
 
 
 @dataclass
@@ -104,7 +107,10 @@ def _judged(row: dict[str, Any], line: int, job: Job, found: Examined) -> Judged
     """None where the row cannot be used; what is wrong with it has been told then."""
     if not row.keys() <= found.columns and len(found.columns) < MOST_COLUMNS:
         found.columns.update(plain_text(str(name)[:100]) for name in row)
-    judged = judge(job.expected.layout.row(row, is_table=job.is_table))
+    row = job.expected.layout.row(row, is_table=job.is_table)
+    if job.mending is not None:
+        row = job.mending.of(row, job.expected.kind).row
+    judged = judge(row)
     for problem in judged.problems:
         found.findings.add(replace(problem, file=job.file, line=line))
     if not judged.kind:

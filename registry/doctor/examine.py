@@ -17,12 +17,14 @@ from registry.doctor.findings import Finding, Level
 from registry.doctor.formats import format_of
 from registry.doctor.languages import MOST_SAMPLED, languages_of
 from registry.doctor.layouts import Layout, recognised
-from registry.doctor.likeness import Gathered, Twins
+from registry.doctor.likeness import Gathered
+from registry.doctor.mend import Mending
 from registry.doctor.processes import in_order
 from registry.doctor.readers import Read, batches
 from registry.doctor.report import Report
 from registry.doctor.rows import judge
 from registry.doctor.splits import SPLITS, sort_files
+from registry.doctor.twins import Twins
 from registry.files import relative_name
 
 # Held-out splits first: a row of theirs that is also in train is named there.
@@ -64,9 +66,9 @@ def check_whole(
     columns: Mapping[str, str] | None = None,
     processes: int = 1,
     progress: Progress = lambda rows, read_bytes: None,
-    mends: bool = False,
+    mending: Mending | None = None,
 ) -> Checked:
-    return _Check(path, dict(columns or {}), processes, progress, mends).run()
+    return _Check(path, dict(columns or {}), processes, progress, mending).run()
 
 
 @dataclass
@@ -75,7 +77,7 @@ class _Check:
     columns: dict[str, str]
     processes: int
     progress: Progress
-    mends: bool
+    mending: Mending | None
     report: Report = field(default_factory=Report)
     gathered: Gathered = field(default_factory=Gathered)
     asked: list[npt.NDArray[np.uint64]] = field(default_factory=list)
@@ -155,7 +157,7 @@ class _Check:
     def _first_rows(self, file: Path) -> list[Read]:
         """As they are, without what cannot be read."""
         try:
-            rows = (read for batch in batches(file, mends=self.mends) for read in batch.read())
+            rows = (read for batch in batches(file, mends=self._mends) for read in batch.read())
             usable = (read for read in itertools.islice(rows, 5000) if not read.problem)
             return list(itertools.islice(usable, RECOGNISED_ROWS))
         except (OSError, RecursionError):
@@ -188,9 +190,9 @@ class _Check:
             try:
                 size = file.stat().st_size
                 self.report.size_bytes += size
-                for batch in batches(file, mends=self.mends):
+                for batch in batches(file, mends=self._mends):
                     is_table = format_of(file.name) == "table"
-                    job = Job(batch, name, str(file.parent), is_table, expected)
+                    job = Job(batch, name, str(file.parent), is_table, expected, self.mending)
                     yield (number, before + min(batch.read_bytes, size)), job
                 before += size
             except OSError as error:
@@ -219,6 +221,10 @@ class _Check:
         self.places.append(done.lines[:kept] | np.int64(file << 40))
         self.read_bytes = max(self.read_bytes, read_bytes)
         self.progress(report.read, self.read_bytes)
+
+    @property
+    def _mends(self) -> bool:
+        return self.mending is not None and self.mending.mends
 
     def _name(self, file: Path) -> str:
         return plain_text(relative_name(self.path, file))

@@ -23,9 +23,9 @@ from registry.doctor.image_sketch import SKETCH_BYTES, alike, sketch_of
 from registry.doctor.images import Labelled, image_folders, labelled_images
 from registry.doctor.keys import key_of
 from registry.doctor.layouts import Layout
-from registry.doctor.likeness import Twins, first_alike
 from registry.doctor.processes import in_order
 from registry.doctor.report import Report
+from registry.doctor.twins import first_alike, twins_of
 from registry.files import relative_name
 
 # Unpacked it takes four bytes a pixel; of larger ones the header alone is read.
@@ -127,10 +127,9 @@ def _checked(
     numbers = np.arange(len(images))
     contents = np.array([look.content for look in looks], np.uint64)
     sketches = np.frombuffer(b"".join(look.sketch for look in looks), np.uint8)
-    same, near, first = first_alike(contents), numbers.copy(), numbers.copy()
+    same = first_alike(contents)
     heads = np.flatnonzero(same == numbers)
     found = alike(sketches.reshape(-1, SKETCH_BYTES)[heads])
-    near[heads], first[heads] = heads[found.near], heads[found.first]
     pairs = zip(contents.tolist(), images, strict=True)
     return CheckedImages(
         root=path,
@@ -139,7 +138,7 @@ def _checked(
         keys=np.array([key_of([content, image.label]) for content, image in pairs], np.uint64),
         asked=contents,
         places=numbers << 40,
-        twins=Twins(same, near, len(images), first),
+        twins=twins_of(same, heads, found, len(images)),
         images=images,
     )
 

@@ -8,11 +8,13 @@ the colours of its four quarters, or a red car would be the same as a blue one. 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from registry.doctor.twins import Alike, join
 
 SIDE = 16
 _HASH_BYTES = SIDE * SIDE // 8
@@ -36,14 +38,6 @@ def sketch_of(image: Image.Image) -> bytes:
     return bits.tobytes() + quarters.tobytes()
 
 
-class Alike(NamedTuple):
-    """Of each image, an earlier one that is ``near``ly the same (its own number where there is
-    none), and the first of those that it hangs together with, directly or by others."""
-
-    near: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
-
-
 def alike(sketches: Sketches) -> Alike:
     """All are compared with all: a hundred thousand, which no folder goes beyond, take a minute,
     and to read them took many."""
@@ -54,18 +48,8 @@ def alike(sketches: Sketches) -> Alike:
         ).max(axis=1)
         one, other = one[apart <= _SAME_COLOUR], other[apart <= _SAME_COLOUR]
         np.minimum.at(near, np.maximum(one, other), np.minimum(one, other))
-        _join(first, one, other)
+        join(first, one, other)
     return Alike(near, first)
-
-
-def _join(first: npt.NDArray[np.int64], one: Any, other: Any) -> None:
-    while True:
-        these, those = first[one], first[other]
-        if np.array_equal(these, those):
-            return
-        np.minimum.at(first, np.maximum(these, those), np.minimum(these, those))
-        while not np.array_equal(further := first[first], first):
-            first[:] = further
 
 
 def _pairs(hashes: npt.NDArray[np.uint64]) -> Iterator[tuple[Any, Any]]:

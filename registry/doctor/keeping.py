@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from registry.doctor import orders
 from registry.doctor.examine import Checked
+from registry.doctor.twins import first_alike, join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,26 +107,12 @@ def _groups(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Of each row the number of its group, and of each group its chance: by what is in it, not by
     where it stands."""
-    groups = together(checked.twins.groups(), checked.asked)
+    groups = checked.twins.groups.copy()
+    join(groups, np.arange(len(groups)), first_alike(checked.asked))
     roots, group_of = np.unique(groups, return_inverse=True)
     lowest = np.full(len(roots), np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(lowest, group_of, checked.keys)
     return group_of, np.array([_chance(key, repair.seed) for key in lowest.tolist()])
-
-
-def together(groups: npt.NDArray[np.int64], asked: npt.NDArray[np.uint64]) -> Any:
-    """The groups, joined wherever rows of two of them ask the same."""
-    _, same_question = np.unique(asked, return_inverse=True)
-    while True:
-        lowest = np.full(len(groups), len(groups))
-        np.minimum.at(lowest, same_question, groups)
-        joined = lowest[same_question]
-        roots = np.arange(len(groups))
-        np.minimum.at(roots, groups, joined)
-        joined = np.minimum(joined, roots[groups])
-        if np.array_equal(joined, groups):
-            return groups
-        groups = joined
 
 
 def _chance(key: int, seed: int) -> float:

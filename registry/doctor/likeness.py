@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from rensa import RMinHash
 
+from registry.doctor.twins import Alike, Twins, first_alike, join, twins_of
+
 VALUES = 64
 BAND = 4
 NEAR = 0.8  # of their shingles are the same
@@ -53,27 +55,6 @@ def sketches_of(texts: list[str]) -> Sketches:
 
 
 @dataclass
-class Twins:
-    """Of each row, the number of the first row that is the same, and of an earlier one that is
-    nearly so; its own where there is none. ``first`` is the first of those that it hangs together
-    with, where more is known of that than ``near`` says."""
-
-    same: npt.NDArray[np.int64]
-    near: npt.NDArray[np.int64]
-    sketched: int  # so many of the first were looked at for near ones
-    first: npt.NDArray[np.int64] | None = None
-
-    def groups(self) -> npt.NDArray[np.int64]:
-        """The same number for rows that hang together, directly or by others."""
-        root = np.minimum(self.same, (self.near if self.first is None else self.first)[self.same])
-        while True:
-            further = root[root]
-            if np.array_equal(further, root):
-                return root
-            root = further
-
-
-@dataclass
 class Gathered:
     """What is remembered of all rows, in their order."""
 
@@ -100,35 +81,24 @@ class Gathered:
     def twins(self) -> Twins:
         keys = self.all_keys
         same = first_alike(keys)
-        near = np.arange(len(keys))
         sketches = np.concatenate([np.empty((0, VALUES), np.uint8), *self.sketches])
         self.sketches = []
-        heads = np.flatnonzero((same == near)[: len(sketches)])
-        near[heads] = heads[nearest(sketches[heads])]
-        return Twins(same, near, self.sketched)
+        heads = np.flatnonzero((same == np.arange(len(keys)))[: len(sketches)])
+        return twins_of(same, heads, alike(sketches[heads]), self.sketched)
 
 
-def first_alike(keys: Keys) -> npt.NDArray[np.int64]:
-    """Of each key, where the same one stands first."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(keys) else order
-    found = np.empty(len(keys), np.int64)
-    found[order] = np.repeat(order[begins], np.diff(np.r_[begins, len(keys)]))
-    return found
-
-
-def nearest(sketches: Sketches) -> npt.NDArray[np.int64]:
-    """Of each row, an earlier one that is nearly the same; its own number where there is none."""
-    found = np.arange(len(sketches))
+def alike(sketches: Sketches) -> Alike:
+    near, first = np.arange(len(sketches)), np.arange(len(sketches))
     numbers = np.flatnonzero(sketches.any(axis=1))  # the others are too short to be told apart
     sketches = sketches[numbers]
     bands = np.ascontiguousarray(sketches).view(np.uint32)
     for band in bands.T if len(sketches) else []:
         for one, other in _meeting(np.ascontiguousarray(band)):
-            alike = (sketches[one] == sketches[other]).mean(axis=1) >= NEAR
-            np.minimum.at(found, numbers[other[alike]], numbers[one[alike]])
-    return found
+            is_near = (sketches[one] == sketches[other]).mean(axis=1) >= NEAR
+            one, other = numbers[one[is_near]], numbers[other[is_near]]
+            np.minimum.at(near, other, one)
+            join(first, one, other)
+    return Alike(near, first)
 
 
 def _meeting(band: npt.NDArray[np.uint32]) -> Iterator[tuple[Any, Any]]:

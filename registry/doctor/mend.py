@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import ftfy
 from ftfy import badness
 
 from registry.doctor.layouts import SPEAKERS
+from registry.doctor.rows import judge
 from registry.doctor.texts import redacted
+
+
+class Mended(NamedTuple):
+    """A row as it is after mending. ``is_changed``: one of its texts was."""
+
+    row: dict[str, Any]
+    was_usable: bool
+    is_usable: bool
+    is_changed: bool
+
+
+@dataclass(frozen=True)
+class Mending:
+    """What is done to every row before anybody compares it: two that were different may be the
+    same then. ``mends`` texts that are damaged, ``redacts`` personal data."""
+
+    mends: bool
+    redacts: bool
+
+    def of(self, found: dict[str, Any], kind: str) -> Mended:
+        """``kind`` is that of the dataset."""
+        was_usable = _is_usable(found, kind)
+        if not was_usable:
+            found = structure(found)
+            if not _is_usable(found, kind):
+                return Mended(found, was_usable=False, is_usable=False, is_changed=False)
+        found, is_changed = row(found, mends=self.mends, redacts=self.redacts)
+        is_usable = not is_changed or _is_usable(found, kind)
+        return Mended(found, was_usable, is_usable, is_changed)
+
+
+def _is_usable(row: dict[str, Any], kind: str) -> bool:
+    try:
+        judged = judge(row)
+    except RecursionError:
+        return False
+    return judged.is_usable and judged.kind == kind
+
 
 _TEXTS = ("prompt", "completion", "text", "chosen", "rejected")
 

@@ -1,8 +1,8 @@
 """A repaired copy: the same rows as JSON lines under our names, without those that are of no use.
 
-Two passes: the first is a check, which says what is wrong and which rows are alike, the second
-writes what is left. Where rows hang together (the same prompt, nearly the same text) a validation
-split that is carved out takes all of them or none.
+Two passes: the first is a check of the rows as they are after mending, which says which of them
+are alike, the second writes what is left. Where rows hang together (the same prompt, nearly the
+same text) a validation split that is carved out takes all of them or none.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from registry.doctor import examine, image_repair, mend, orders
+from registry.doctor import examine, image_repair, orders
 from registry.doctor.examine import Checked
 from registry.doctor.formats import format_of
 from registry.doctor.keeping import Repair, Repaired, carved, kept
+from registry.doctor.mend import Mended, Mending
 from registry.doctor.readers import batches
-from registry.doctor.rows import judge
 from registry.files import BadPath
 
 
@@ -38,7 +38,7 @@ def carry_out(order: orders.Order, news: orders.News) -> Repaired:
         columns=order.columns,
         processes=order.processes,
         progress=news,
-        mends=repair.mend_text,
+        mending=_mending(repair),
     )
     counts: Counter[str] = Counter()
     keeps = kept(checked, repair, counts)
@@ -65,53 +65,43 @@ def _write(
     number = 0
     with ExitStack() as stack:
         files: dict[str, Any] = {}
-        for split, row, is_usable in _rows(checked, repair):
-            if is_usable and number < len(keeps):
-                keep, held = keeps[number], held_out[number]
-            else:  # mended just now, or beyond what was compared
-                keep, held = True, False
-            number += is_usable
-            if row is None:
+        for split, mended in _rows(checked, repair):
+            if mended is None:
                 counts["dropped_bad"] += 1
                 continue
+            is_compared = number < len(keeps)
+            keep, held = (keeps[number], held_out[number]) if is_compared else (True, False)
+            number += 1
             if not keep:
                 continue
-            counts["mended"] += not is_usable
+            counts["mended"] += not mended.was_usable
             counts["kept"] += 1
             counts["moved_to_validation"] += bool(held)
-            written, is_changed = mend.row(
-                row, mends=repair.mend_text, redacts=repair.redact_personal
-            )
-            counts["texts_changed"] += is_changed
+            counts["texts_changed"] += mended.is_changed
             place = "validation" if held else split
             if place not in files:
                 path = target / f"{place}.jsonl"
                 files[place] = stack.enter_context(open(path, "w", encoding="utf-8"))
-            files[place].write(json.dumps(written, ensure_ascii=False, default=str) + "\n")
+            files[place].write(json.dumps(mended.row, ensure_ascii=False, default=str) + "\n")
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
 
 
-def _rows(checked: Checked, repair: Repair) -> Iterator[tuple[str, dict[str, Any] | None, bool]]:
+def _mending(repair: Repair) -> Mending:
+    return Mending(mends=repair.mend_text, redacts=repair.redact_personal)
+
+
+def _rows(checked: Checked, repair: Repair) -> Iterator[tuple[str, Mended | None]]:
     """Every row that was read, as the trainer will have it; None where nothing can be made of it.
-    The last says whether it was usable before: those are numbered by the check."""
-    layout, kind = checked.report.layout, checked.report.row_format
+    The others are numbered by the check."""
+    layout, kind, mending = checked.report.layout, checked.report.row_format, _mending(repair)
     for split, path in checked.files:
         is_table = format_of(path.name) == "table"
         for batch in batches(path, mends=repair.mend_text):
             for read in batch.read():
-                row = None if read.problem else layout.row(read.row, is_table=is_table)
-                usable = row is not None and _is_usable(row, kind)
-                if row is not None and not usable:
-                    row = mend.structure(row)
-                    row = row if _is_usable(row, kind) else None
-                yield split, row, usable
-
-
-def _is_usable(row: dict[str, Any], kind: str) -> bool:
-    try:
-        judged = judge(row)
-    except RecursionError:
-        return False
-    return judged.is_usable and judged.kind == kind
+                if read.problem:
+                    yield split, None
+                    continue
+                mended = mending.of(layout.row(read.row, is_table=is_table), kind)
+                yield split, mended if mended.is_usable else None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry import doctor
-from registry.doctor import Level, likeness, mend
+from registry.doctor import Level, likeness, mend, twins
 from registry.doctor.texts import redacted, troubles
 from tests.registry.files import write_rows
 
@@ -102,7 +102,7 @@ def test_duplicates_are_told_with_where_the_first_one_stands(tmp_path: Path):
 def test_short_rows_of_one_pattern_are_not_alike():
     texts = [f"What is {n} times {n + 1}? It is {n * (n + 1)}." for n in range(100)]
     sketches = likeness.sketches_of(texts)
-    assert np.array_equal(likeness.nearest(sketches), np.arange(100))
+    assert np.array_equal(likeness.alike(sketches).near, np.arange(100))
 
 
 def test_a_row_nearly_the_same_in_a_split_that_is_held_out_is_told(tmp_path: Path):
@@ -136,7 +136,7 @@ def test_how_alike_is_nearly_the_same(changed: int, finds: bool):
     text = prose(5, 300).split()
     other = [word if n % (300 // changed) else "else" for n, word in enumerate(text)]
     sketches = likeness.sketches_of([prose(6, 300), " ".join(text), " ".join(other)])
-    assert likeness.nearest(sketches).tolist() == [0, 1, 1 if finds else 2]
+    assert likeness.alike(sketches).near.tolist() == [0, 1, 1 if finds else 2]
 
 
 def test_text_without_spaces_is_compared_by_its_letters():
@@ -144,14 +144,26 @@ def test_text_without_spaces_is_compared_by_its_letters():
         chr(0x4E00 + n * 37 % 3000) for n in range(200)
     )
     sketches = likeness.sketches_of([text, text[:150] + "变" + text[151:]])
-    assert likeness.nearest(sketches).tolist() == [0, 0]
+    assert likeness.alike(sketches).near.tolist() == [0, 0]
+
+
+def test_rows_hang_together_by_one_between_them():
+    """Two that are too different, and one that is nearly the same as both."""
+    text = prose(8, 300).split()
+    parts = [" ".join(text[begin : begin + 250]) for begin in (0, 50, 25)]
+    found = likeness.alike(likeness.sketches_of([*parts, prose(9, 250), parts[2]]))
+    assert found.near.tolist() == [0, 1, 0, 3, 0]
+    assert found.first.tolist() == [0, 0, 0, 3, 0]
 
 
 def test_the_first_of_the_same_is_found_and_groups_hang_together():
     keys = np.array([5, 7, 5, 9, 7, 5], np.uint64)
-    assert likeness.first_alike(keys).tolist() == [0, 1, 0, 3, 1, 0]
-    twins = likeness.Twins(likeness.first_alike(keys), np.array([0, 0, 2, 1, 4, 5]), 6)
-    assert twins.groups().tolist() == [0, 0, 0, 0, 0, 0]
+    same = twins.first_alike(keys)
+    assert same.tolist() == [0, 1, 0, 3, 1, 0]
+    heads = np.array([0, 1, 3])
+    alike = twins.Alike(near=np.array([0, 1, 1]), first=np.array([0, 1, 1]))
+    found = twins.twins_of(same, heads, alike, 6)
+    assert (found.near.tolist(), found.groups.tolist()) == ([0, 1, 2, 1, 4, 5], [0, 1, 0, 1, 1, 0])
 
 
 def test_what_is_not_remembered_is_not_compared_and_that_is_said(tmp_path: Path, monkeypatch):

@@ -150,6 +150,48 @@ def test_a_validation_split_takes_whole_groups_and_the_same_again(tmp_path: Path
     assert topics(written(other, "validation")) != topics(held_out)
 
 
+def test_rows_that_hang_together_by_one_between_them_are_on_one_side(tmp_path: Path):
+    rows = []
+    for n in range(60):
+        words = prose(n, 150).split()
+        rows += [{"text": " ".join(words[begin : begin + 125])} for begin in (0, 25, 12)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    made = repaired(tmp_path, validation_share=0.3)
+    assert made["counts"]["moved_to_validation"] > 20
+    assert "near_leakage" not in made["outcome"]["integrity_report"]["counts"]
+
+
+def test_rows_that_mending_makes_the_same_are_the_same(tmp_path: Path):
+    """So none of them stays in train while its like is held out."""
+    rows: list[Any] = []
+    for n in range(30):
+        rows += [{"prompt": str(n), "completion": "x"}, {"prompt": n, "completion": "x"}]
+        rows += [
+            {"prompt": f"{word} to {who}@mail.org about {n}", "completion": "x"}
+            for who in ("ana.b", "bo.c")
+            for word in ("write", "\x00write")
+        ]
+    write_rows(tmp_path / "train.jsonl", rows)
+    options = {"redact_personal": True, "validation_share": 0.3}
+    made = repaired(tmp_path, drop_duplicates=False, **options)
+    counts, report = made["counts"], made["outcome"]["integrity_report"]["counts"]
+    assert (counts["kept"], counts["mended"]) == (180, 30)
+    assert counts["moved_to_validation"] > 20
+    assert (report["duplicate"], report.get("leakage")) == (120, None)
+    (other := tmp_path / "other").mkdir()
+    write_rows(other / "train.jsonl", rows)
+    made = repaired(other, **options)
+    assert (made["counts"]["kept"], made["counts"]["dropped_duplicates"]) == (60, 120)
+    assert "duplicate" not in made["outcome"]["integrity_report"]["counts"]
+
+
+def test_a_row_that_mending_empties_is_left_out(tmp_path: Path):
+    write_rows(tmp_path / "train.jsonl", [{"text": "\x00"}, {"text": "a\x00"}])
+    made = repaired(tmp_path)
+    assert written(tmp_path) == [{"text": "a"}]
+    assert made["counts"]["dropped_bad"] == 1
+
+
 # --- Through the registry ------------------------------------------------------------------------
 
 
