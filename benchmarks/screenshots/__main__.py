@@ -1,6 +1,7 @@
 """``make screenshots``: every page with its sample rows, at 390 and 1440 pixels, a few also dark.
 
-Into docs/images/pages, as PNG of few colours: each some tens of kilobytes.
+Into docs/images/pages, as PNG of few colours: each some tens of kilobytes. After
+``python -m benchmarks.screenshots`` some pages alone may be named, as in the URL configuration.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -25,10 +27,19 @@ Scheme = Literal["light", "dark"]
 # Long pages say nothing new further down.
 TALLEST = {390: 1800, 1440: 1300}
 # Shown in the dark, too.
-DARK = ("home", "job", "draft-step", "generation", "dataset-new")
+DARK = (
+    "home",
+    "job",
+    "draft-step",
+    "generation",
+    "models",
+    "model-new",
+    "model-upload",
+    "dataset-new",
+)
 
 
-def main() -> None:
+def main(*names: str) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("There is no chromium on this machine.")
@@ -42,8 +53,11 @@ def main() -> None:
         site.do(str)
         site.start()
         pages = site.do(samples.pages)
-        shutil.rmtree(TARGET, ignore_errors=True)
-        TARGET.mkdir(parents=True)
+        if names:
+            pages = {name: pages[name] for name in names}
+        else:
+            shutil.rmtree(TARGET, ignore_errors=True)
+        TARGET.mkdir(parents=True, exist_ok=True)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
@@ -95,4 +109,4 @@ def save(picture: bytes, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

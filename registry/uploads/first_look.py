@@ -32,14 +32,21 @@ def kinds() -> str:
 
 def why_not(file_name: str) -> str:
     """Why files that are called like this can become neither a dataset nor a model."""
-    if archives.is_one(file_name) or doctor.suffix_of(file_name):
+    if is_of_a_dataset(file_name) or is_of_a_model(file_name):
         return ""
-    if reason := why_no_model_file(file_name):
-        return (
-            f"'{file_name}' is none of the files that are taken: {kinds()}, and of a model its "
-            f"safetensors or GGUF with what stands beside them. This one is {reason}."
-        )
-    return ""
+    return (
+        f"'{file_name}' is none of the files that are taken: {kinds()}, and of a model its "
+        "safetensors or GGUF with what stands beside them. This one is "
+        f"{why_no_model_file(file_name)}."
+    )
+
+
+def is_of_a_dataset(file_name: str) -> bool:
+    return archives.is_one(file_name) or bool(doctor.suffix_of(file_name))
+
+
+def is_of_a_model(file_name: str) -> bool:
+    return archives.is_one(file_name) or not why_no_model_file(file_name)
 
 
 def problem(file_name: str, head: bytes, *, is_all: bool) -> str:

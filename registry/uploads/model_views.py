@@ -12,9 +12,9 @@ from rest_framework.exceptions import APIException
 from registry.api.uploads import LimitedUpload
 from registry.models import Upload
 from registry.services import CannotRegister
-from registry.uploads import model_registration, receiving
+from registry.uploads import first_look, model_registration, receiving
 from registry.uploads.registration import Received
-from registry.uploads.views import MOST_SHOWN, UploadForm, own_uploads
+from registry.uploads.views import UploadForm, own_uploads, sent_before
 
 
 @csrf_exempt
@@ -63,7 +63,7 @@ def _page(
     context = {
         "form": form,
         "problem": problem,
-        "uploads": own_uploads(request)[:MOST_SHOWN],
+        "uploads": sent_before(request, first_look.is_of_a_model),
         "kinds": model_registration.KINDS,
         "limit_mb": receiving.limit_bytes() // 2**20,
     }

@@ -3,6 +3,7 @@ the form."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,9 @@ from registry.services import CannotRegister
 from registry.uploads import first_look, receiving
 from registry.uploads.registration import Received, register
 
+# Of what was sent before: those shown, and those among which they are looked for.
 MOST_SHOWN = 20
+MOST_LOOKED_AT = 200
 KINDS = ((Modality.TEXT, "Text: rows"), (Modality.IMAGE, "Images: an archive of folders"))
 
 
@@ -132,13 +135,19 @@ def own_uploads(request: HttpRequest) -> Any:
     return Upload.objects.visible_to(request.user).filter(created_by=request.user)
 
 
+def sent_before(request: HttpRequest, can_be_used: Callable[[str], bool]) -> list[Upload]:
+    """The newest of it that the page has a use for, going by the names of the files."""
+    newest = own_uploads(request)[:MOST_LOOKED_AT]
+    return [upload for upload in newest if can_be_used(upload.file_name)][:MOST_SHOWN]
+
+
 def _page(
     request: HttpRequest, form: DatasetForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
     context = {
         "form": form,
         "problem": problem,
-        "uploads": own_uploads(request)[:MOST_SHOWN],
+        "uploads": sent_before(request, first_look.is_of_a_dataset),
         "splits": SPLITS,
         "kinds": first_look.kinds(),
         "limit_mb": receiving.limit_bytes() // 2**20,

@@ -5,7 +5,7 @@ const MOST_POINTS = 20_000;
 const TOKENS = ["accent", "rate", "busy", "quiet", "line", "ink", "surface"];
 export const WORDS = { loss: "Training loss", learning_rate: "Learning rate", tokens_per_s: "Tokens per second", memory_mb: "Memory (MiB)", eval_loss: "Held-out loss" };
 // In this order; told apart on white and on black, and by people who see few colours.
-export const SERIES = ["#3b82f6", "#f97316", "#16a34a", "#a855f7", "#0d9488", "#db2777", "#ca8a04", "#64748b"];
+export const SERIES = ["#3b82f6", "#f97316", "#16a34a", "#a855f7", "#db2777", "#64748b", "#ca8a04", "#0d9488"];
 const LOGARITHMIC = ["loss", "eval_loss", "learning_rate"];
 
 class Picture {

@@ -1,4 +1,5 @@
-// On every page: times stay true, and what cannot be taken back asks first.
+// On every page: times stay true, what cannot be taken back asks first, and a part that was asked for
+// in vain says so.
 
 import { startBell } from "./bell.js";
 import { keepFresh } from "./times.js";
@@ -18,6 +19,19 @@ document.addEventListener("submit", (event) => {
     form.requestSubmit(event.submitter);
   });
 });
+
+// What is asked for again by itself, and the wizard's saving, are no forms that only ask.
+for (const what of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
+  document.addEventListener(what, ({ detail: { elt, target, xhr } }) => {
+    if (!elt.matches("form[hx-get], a[hx-get]")) return;
+    const why = xhr.status ? `The server answered ${xhr.status}.` : "The server did not answer.";
+    target.querySelector(":scope > .notice[data-vain]")?.remove(); // a fresh one is read aloud again
+    const notice = Object.assign(document.createElement("p"), { className: "notice", role: "alert" });
+    Object.assign(notice.dataset, { tone: "bad", vain: "" });
+    notice.textContent = `${why} What you see here is as it was before; try again in a moment.`;
+    target.prepend(notice);
+  });
+}
 
 function ask(question, verb) {
   const dialog = document.createElement("dialog");

@@ -194,6 +194,25 @@ function take(files, split) {
   }
 }
 
+// A dropped folder is the files in it, as a model's is: neither what is hidden nor further folders.
+async function dropped({ items }) {
+  const found = [...items].map((item) => [item.webkitGetAsEntry(), item.getAsFile()]); // now, or they are gone
+  const files = await Promise.all(found.map(([entry, file]) => (entry?.isDirectory ? filesIn(entry) : [file])));
+  return files.flat().filter(Boolean); // dragged text is no file
+}
+
+async function filesIn(folder) {
+  const reader = folder.createReader();
+  const entries = [];
+  for (let some; (some = await promised((...then) => reader.readEntries(...then))).length; ) entries.push(...some);
+  const wanted = entries.filter((entry) => entry.isFile && !entry.name.startsWith("."));
+  return Promise.all(wanted.map((entry) => promised((...then) => entry.file(...then))));
+}
+
+function promised(work) {
+  return new Promise((resolve, reject) => work(resolve, reject));
+}
+
 for (const drop of document.querySelectorAll(".drop")) {
   const input = drop.querySelector("input");
   input.multiple = true;
@@ -206,10 +225,10 @@ for (const drop of document.querySelectorAll(".drop")) {
     drop.dataset.over = "";
   });
   drop.addEventListener("dragleave", () => delete drop.dataset.over);
-  drop.addEventListener("drop", (event) => {
+  drop.addEventListener("drop", async (event) => {
     event.preventDefault();
     delete drop.dataset.over;
-    take([...event.dataTransfer.files], drop.dataset.split);
+    take(await dropped(event.dataTransfer), drop.dataset.split);
   });
 }
 

@@ -217,7 +217,9 @@ def _transfers(project: Project) -> dict[str, list[str]]:
 
 
 def _uploads(project: Project) -> str:
-    for name, offset in (("train.jsonl", 4_000_000), ("test.jsonl", 10_000_000)):
+    parts = {"train.jsonl": 4_000_000, "test.jsonl": 10_000_000}
+    of_a_model = {"model.safetensors": 4_000_000, "config.json": 10_000_000}
+    for name, offset in (parts | of_a_model).items():
         Upload.objects.create(
             project=project,
             created_by=local_owner(),

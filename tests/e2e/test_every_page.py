@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.browsing import WATCH_SHIFTS, Visitor, unsteady
-from tests.e2e import samples
+from tests.e2e import rows, samples
 from tests.e2e.conftest import Site
 
 pytestmark = pytest.mark.e2e
@@ -116,6 +116,38 @@ def test_forms_that_come_back_with_errors_are_too(
                 )
         assert page.locator("[data-tone='bad']").count(), address
         found += [f"{address}: {problem}" for problem in _problems(page, width, RULES[scheme])]
+    assert found == [], "\n".join(found)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])
+def test_what_opens_on_a_page_is_too(
+    site: Site, pages: dict[str, list[str]], visitor: Visitor, scheme: str, width: int
+) -> None:
+    """The bell's list, the menu, a question, and what is folded away in the wizard."""
+    page = visitor.open(
+        pages["job"][0], viewport={"width": width, "height": 800}, color_scheme=scheme
+    )
+    found = []
+
+    def look(what: str) -> None:
+        found.extend(f"{what}: {problem}" for problem in _problems(page, width, RULES[scheme]))
+
+    site.do(rows.note, "for the list of the bell")
+    page.locator("#bell summary").click()
+    page.locator("#bell .feed").wait_for()
+    look("bell")
+    page.keyboard.press("Escape")
+    if (menu := page.get_by_role("button", name="Menu")).is_visible():
+        menu.click()
+        look("menu")
+        page.keyboard.press("Escape")
+    page.locator("main").get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").wait_for()
+    look("question")
+    for address in pages["draft-step"]:
+        page.goto(address)
+        page.evaluate("document.querySelectorAll('main details').forEach((one) => one.open = true)")
+        look(address)
     assert found == [], "\n".join(found)
 
 

@@ -77,6 +77,21 @@ def test_a_completed_job_is_told_once_however_many_tabs_are_open(
     assert notification not in shown(page)
 
 
+def test_a_failed_job_is_told_and_what_nobody_asked_for_is_not(
+    site: Site, visitor: Visitor
+) -> None:
+    page = visitor.open("/models", permissions=["notifications"])
+    listens(page)
+    job = site.do(rows.new_job, "told of its end", "RUNNING", [3.0])
+    site.do(rows.note, "beside it")
+    site.do(rows.finish, job, "job_failed", "Training failed")
+    [notification] = told(page, "Training failed: told of its end")
+    assert notification["body"] == "It took 3 s"
+    assert [one["title"] for one in shown(page) if "beside it" in one["title"]] == []
+    worker_of(page).evaluate(CLICK, notification["title"])
+    wait_until(page, lambda: any(f"/jobs/{job}" in tab.url for tab in page.context.pages))
+
+
 def test_what_was_brought_in_is_told_too(site: Site, visitor: Visitor) -> None:
     page = visitor.open("/models", permissions=["notifications"])
     listens(page)

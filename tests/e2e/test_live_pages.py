@@ -279,6 +279,28 @@ def test_the_list_is_searched_while_one_types(site: Site, visitor: Visitor) -> N
     expect(table).not_to_contain_text("coconut")
 
 
+@pytest.mark.parametrize("status", [0, 500], ids=["nobody answers", "the server fails"])
+def test_a_list_that_is_asked_for_in_vain_says_so(
+    site: Site, visitor: Visitor, status: int
+) -> None:
+    site.do(rows.new_job, "blackberry", "COMPLETED")
+    page = visitor.open("/jobs")
+    away = "**/jobs?q=*"
+    page.route(away, lambda route: route.fulfill(status=status) if status else route.abort())
+    search = page.get_by_role("searchbox")
+    search.fill("blackb")
+    told = page.locator("#found").get_by_role("alert")
+    expect(told).to_contain_text("The server answered 500." if status else "did not answer")
+    search.fill("blackbe")
+    expect(told).to_have_count(1)
+    expect(page.get_by_role("table")).to_be_visible()
+    page.unroute(away)
+    search.fill("blackberry")
+    page.wait_for_url("**/jobs?q=blackberry")
+    expect(told).to_have_count(0)
+    visitor.forgive("ERR_FAILED", "500", "htmx:sendError", "htmx:afterRequest")
+
+
 def test_back_leads_to_the_whole_list_as_it_was(site: Site, visitor: Visitor) -> None:
     site.do(rows.new_job, "banana", "COMPLETED")
     page = visitor.open("/jobs")

@@ -152,3 +152,23 @@ def test_the_files_of_a_model_become_one(visitor: Visitor, tmp_path: Path) -> No
     page.get_by_label("Name", exact=True).fill("sent by a browser")
     page.get_by_role("button", name="Create model").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("sent by a browser")
+
+
+def test_a_folder_is_dropped_as_the_files_in_it(visitor: Visitor, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "dropped")
+    names = sorted(file.name for file in folder.iterdir())
+    (folder / ".cache").mkdir()
+    (folder / ".gitattributes").write_text("*.safetensors filter=lfs")
+    page = visitor.open("/models/upload")
+    place = page.locator(".drop").bounding_box()
+    assert place is not None
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        at = {"x": place["x"] + 20, "y": place["y"] + 20}
+        devtools.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+    expect(under_way(page)).to_contain_text(["complete"] * len(names))
+    assert sorted(page.locator("#under-way .strong").all_inner_texts()) == names
+    page.get_by_label("Name", exact=True).fill("dropped in one piece")
+    page.get_by_role("button", name="Create model").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("dropped in one piece")

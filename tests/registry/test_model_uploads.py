@@ -286,6 +286,18 @@ def test_what_was_sent_before_is_ticked_on_the_page(
     assert not Upload.objects.exists()
 
 
+def test_a_page_offers_what_it_has_a_use_for(
+    api: APIClient, client: Any, files: dict[str, bytes]
+) -> None:
+    rows = whole(api, name="train.jsonl")
+    weights = whole(api, files["model.safetensors"], "model.safetensors")
+    archive = whole(api, zipped(files), "either.zip")
+    for path, offered in (("/datasets/new", rows), ("/models/upload", weights)):
+        page = Page(client.get(path))
+        shown = {attrs["data-upload"] for _, attrs in page.tags if "data-upload" in attrs}
+        assert shown == {offered, archive}
+
+
 def test_a_form_that_cannot_be_says_why(
     client: Any, project: Project, settings: Any, tmp_path: Path
 ) -> None:
