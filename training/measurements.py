@@ -169,8 +169,8 @@ def _taken(job: Job) -> Taken | None:
 
 def _steps_of(job: Job, logged: QuerySet[Metric]) -> int:
     """That an attempt has made: it may have gone on from a checkpoint of another."""
-    first = logged.aggregate(Min("step"))["step__min"]
-    return int(job.step) - (first - 1)
+    first: int = logged.aggregate(Min("step"))["step__min"]
+    return job.step - (first - 1)
 
 
 def _saw_longest(job: Job, train: TrainSpec, *, steps: int) -> bool:
