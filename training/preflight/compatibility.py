@@ -120,7 +120,9 @@ def modalities_differ(e: Experiment) -> Iterator[Finding]:
 def dataset_failed_its_check(e: Experiment) -> Iterator[Finding]:
     if not e.dataset.integrity_checked:
         under = " under these columns" if e.columns else ""
-        yield warning(f"Dataset '{e.dataset.name}' has not been checked{under} yet.")
+        yield warning(
+            f"Dataset '{e.dataset.name}' has not been checked{under} yet. Check it on its page."
+        )
     elif not e.dataset.integrity_passed:
         yield error(
             "Dataset failed integrity check. Please review and fix dataset issues before training."

@@ -104,10 +104,14 @@ class SuiteFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """One card a partition really has; ``gpu_type`` "cpu" is a worker without any."""
+    """One card that a ``worker`` of the partition has; ``gpu_type`` "cpu" is one without any.
+    ``is_slice``: a part of a card (MIG). ``is_running``: whether its worker is, now."""
 
     gpu_type: str
     memory_mb: int | None = None
+    worker: str = ""
+    is_slice: bool = False
+    is_running: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,7 @@ class Resources:
     """Where the job should run. ``gpus`` 0 is the CPU with ``cpu_threads`` threads, which together
     reach ``cpu_gflops`` in float32 products where a worker has measured it. ``cards`` are
     those of the partition, one entry a card; empty means that nobody has reported them.
+    ``idle_partition`` names it where none of its workers is running now.
     ``libraries`` are those for quantized models that are installed."""
 
     gpus: int = 1
@@ -122,6 +127,7 @@ class Resources:
     strategy: str = "ddp"
     mixed_precision: str = "no"
     cards: tuple[CardFacts, ...] = ()
+    idle_partition: str = ""
     cpu_threads: int = 1
     cpu_gflops: float | None = None
     host_memory_gb: float | None = None
@@ -177,7 +183,8 @@ class Stack:
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything a preflight judges together. ``missing_trackers`` are those of ``report_to`` whose
-    library is not installed; ``suites`` are those of ``eval_suites`` that are not our own."""
+    library is not installed, ``missing_kernels`` the libraries of ``train`` that are not;
+    ``suites`` are those of ``eval_suites`` that are not our own."""
 
     model: ModelFacts
     dataset: DatasetFacts
@@ -190,6 +197,7 @@ class Experiment:
     eval_interval: int | None = None
     suites: tuple[SuiteFacts, ...] = ()
     missing_trackers: tuple[str, ...] = ()
+    missing_kernels: tuple[str, ...] = ()
     export: tuple[str, ...] = ("safetensors",)
     stack: Stack = field(default_factory=Stack)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.preflight.experiments import FULL, LLAMA_2_7B, make_experiment
 from tests.training.preflight.sentences import is_worth_knowing
-from training.preflight import Lengths, SuiteFacts, check
+from training.preflight import CardFacts, Lengths, SuiteFacts, check
 
 PROMPTS = Lengths.of([(100, 3), (700, 1)], begins=[(50, 3), (600, 1)])
 CUT = {"lengths": Lengths.of([(100, 800), (900, 100)]), "max_tokens": 900}
@@ -20,7 +20,7 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"dataset": {"num_samples": 5000}},
     ),
     (
-        "Dataset 'alpaca' has not been checked yet.",
+        "Dataset 'alpaca' has not been checked yet. Check it on its page.",
         {"dataset": {"integrity_checked": False, "integrity_passed": False}},
     ),
     (
@@ -29,8 +29,14 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"dataset": {"num_samples": 100}},
     ),
     (
-        "The longest row has 900 tokens; rows are cut at max_length 512.",
+        "The longest row has 900 tokens; rows are cut at max_length 512. To keep all of it, set "
+        "max_length to 900.",
         {"dataset": {"max_tokens": 900}},
+    ),
+    (
+        "The longest row has 5000 tokens; rows are cut at max_length 512. The model reads 4096 at "
+        "most: split long rows.",
+        {"dataset": {"max_tokens": 5000}},
     ),
     (
         "max_length 8192 is above the 4096 tokens that model 'Llama-2-7B' was made for. "
@@ -43,12 +49,12 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "global_batch_size 8 is more than the dataset's 5 rows: every step sees some of them "
-        "twice.",
+        "twice. Set it to that or less.",
         {"dataset": {"num_samples": 5}},
     ),
     (
         "warmup_steps 1000 is not less than the run's 1000 steps: the learning rate never reaches "
-        "its value.",
+        "its value. Set it below that; a tenth of them is usual.",
         {"train": {"warmup_steps": 1000}},
     ),
     (
@@ -58,6 +64,21 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
     (
         "Strategy fsdp has nothing to shard on the CPU and is ignored.",
         {"resources": {"strategy": "fsdp", "gpus": 0}},
+    ),
+    (
+        "No worker of partition 'night' is running now: the job will wait until one comes.",
+        {"resources": {"idle_partition": "night"}},
+    ),
+    (
+        "No worker that is running now has 1 × a100-80gb: the job will wait until one comes.",
+        {
+            "resources": {
+                "cards": (
+                    CardFacts(gpu_type="a100-80gb", worker="a", is_running=False),
+                    CardFacts(gpu_type="l4", worker="b"),
+                )
+            }
+        },
     ),
     (
         "No gpu_type is given, so whether the job fits is not known; times are those of an "
@@ -114,7 +135,7 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "eval.interval 50 measures nothing without a validation split. The splits of dataset "
-        "'alpaca': train.",
+        "'alpaca': train. Hold some rows out as one on the dataset's page, or leave it out.",
         {"eval_interval": 50, "dataset": {"splits": ("train",)}},
     ),
     (
@@ -138,4 +159,7 @@ def test_what_is_worth_knowing_is_said(sentence: str, changes: dict[str, Any]) -
 def test_of_few_rows_that_are_cut_only_the_longest_is_told() -> None:
     lengths = Lengths.of([(100, 999), (900, 1)])
     warnings = check(make_experiment(dataset={"lengths": lengths, "max_tokens": 900})).warnings
-    assert warnings == ("The longest row has 900 tokens; rows are cut at max_length 512.",)
+    assert warnings == (
+        "The longest row has 900 tokens; rows are cut at max_length 512. To keep all of it, set "
+        "max_length to 900.",
+    )
