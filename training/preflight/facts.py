@@ -15,12 +15,24 @@ from typing import Any
 from training.preflight.lengths import Lengths
 from training.trainer.spec import LoraSpec, TrainSpec, four_bit, uses_adapter
 
+# Nothing that is counted here comes near it, and every number up to it goes into a float.
+LARGEST = 10**18
+
+
+def _forget_what_cannot_be(facts: Any, *names: str) -> None:
+    """A count beyond belief is a slip of a file, and as good as not known."""
+    for name in names:
+        value = getattr(facts, name)
+        if value is not None and abs(value) > LARGEST:
+            object.__setattr__(facts, name, None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """A base model. ``params`` is the exact count where the files were read, ``params_b`` the
     billions on its label; ``config`` is its Hugging Face config.json. ``problems`` are sentences
-    about its files, each of which stands in the way."""
+    about its files, each of which stands in the way. ``tokenizer_kind`` is "BPE", "Unigram", ... as
+    its tokenizer.json has it, "" where nobody has looked."""
 
     name: str
     dtype: str = ""
@@ -45,7 +57,14 @@ class ModelFacts:
     has_tokenizer: bool | None = None
     has_chat_template: bool | None = None
     template_renders: bool | None = None
+    tokenizer_kind: str = ""
     problems: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _forget_what_cannot_be(
+            self, "params", "params_b", "size_bytes", "context_length",
+            "hidden_size", "num_layers", "vocab_size",
+        )  # fmt: skip
 
     @property
     def family(self) -> str:
@@ -77,6 +96,11 @@ class DatasetFacts:
     held_out: Lengths | None = None
     has_files: bool | None = None
     size_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        _forget_what_cannot_be(self, "num_samples", "held_out_rows", "max_tokens", "size_bytes")
+        if self.mean_tokens is not None and not 0 < self.mean_tokens <= LARGEST:
+            object.__setattr__(self, "mean_tokens", None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
+from training.preflight.compatibility import LARGEST_RATE
 from training.preflight.facts import CardFacts, Experiment
 from training.preflight.findings import Finding, Rule, error, listed, shortage, warning
 from training.preflight.hardware import card_for, find_card, gpus_of, known_cards, same_card
@@ -21,13 +22,14 @@ LARGEST: dict[str, int] = {
     "num_train_epochs": 10**6,
     "global_batch_size": 10**6,
     "grad_accum": 10**6,
-    "learning_rate": 10,
+    "learning_rate": LARGEST_RATE,
     "warmup_steps": 10**9,
     "max_length": 10**7,
     "checkpoint_interval": 10**9,
     "save_total_limit": 10**6,
 }
 LARGEST_RANK = 10**5
+MOST_TARGETS = 1000
 LARGEST_GPUS = 10**5
 
 
@@ -40,6 +42,11 @@ def numbers_are_too_large(e: Experiment) -> Iterator[Finding]:
         yield error(f"gpus must be between 0 and {LARGEST_GPUS}; it is {e.resources.gpus}.")
     if e.tuning != "full" and e.lora.r > LARGEST_RANK:
         yield error(f"lora r must be at most {LARGEST_RANK}; it is {e.lora.r}.")
+    targets = e.lora.target_modules
+    if e.tuning != "full" and not isinstance(targets, str) and len(targets) > MOST_TARGETS:
+        yield error(
+            f"lora target_modules may be at most {MOST_TARGETS} names; there are {len(targets)}."
+        )
 
 
 def words_are_not_known(e: Experiment) -> Iterator[Finding]:

@@ -44,6 +44,11 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"train": {"max_length": 8192}},
     ),
     (
+        "Of lora target_modules v_porj, a.k_proj are not in model 'Llama-2-7B'. It has q_proj, "
+        "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; all-linear means all of them.",
+        {"lora": {"target_modules": ("q_proj", "v_porj", "a.k_proj")}},
+    ),
+    (
         "learning_rate 0.5 is far from the usual for lora: 1e-05 to 0.005.",
         {"train": {"learning_rate": 0.5}},
     ),
@@ -154,6 +159,14 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("sentence", "changes"), WARNINGS, ids=[s for s, _ in WARNINGS])
 def test_what_is_worth_knowing_is_said(sentence: str, changes: dict[str, Any]) -> None:
     is_worth_knowing(sentence, **changes)
+
+
+@pytest.mark.parametrize(
+    "target", ["lm_head", "embed_tokens", "self_attn.q_proj", "model.layers.3.mlp.up_proj"]
+)
+def test_targets_that_peft_finds_get_no_word(target: str) -> None:
+    report = check(make_experiment(lora={"target_modules": (target,)}))
+    assert (report.errors, report.warnings) == ((), ())
 
 
 def test_of_few_rows_that_are_cut_only_the_longest_is_told() -> None:
