@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from training.preflight.token_rate import GUESSED
 from training.trainer import harness, spec
 
 _LIBRARIES = {name for needed in spec.QUANTIZATION_LIBRARIES.values() for name in needed}
+_TOKENIZER_KIND = re.compile(rb'"model"\s*:\s*\{\s*"type"\s*:\s*"(\w+)"')
+MOST_BEFORE_THE_VOCABULARY = 2 * 2**20
 _OF_A_WORKER = ("name", "seen_at", "cpu_threads", "cpu_gflops", "host_memory_mb")
 _OF_A_DEVICE = ("devices__gpu_type", "devices__memory_mb", "devices__card_index")
 
@@ -42,8 +45,11 @@ def facts(plan: dict[str, Any]) -> preflight.Experiment:
     resources = plan["resources"]
     columns = plan["columns"]
     dataset = with_lengths(plan, dataset_facts(plan["dataset"], columns))
+    model = model_facts(plan["base_model"])
+    if "gguf" in plan["export"]:
+        model = replace(model, tokenizer_kind=tokenizer_kind(plan["base_model"]))
     return preflight.Experiment(
-        model=model_facts(plan["base_model"]),
+        model=model,
         dataset=dataset,
         columns=columns,
         recipe=recipe_facts(plan["recipe"]),
@@ -52,7 +58,7 @@ def facts(plan: dict[str, Any]) -> preflight.Experiment:
         resources=resources_of(resources, _libraries(plan["base_model"])),
         eval_suites=tuple(plan["eval"].get("suites", ())),
         eval_interval=plan["eval"].get("interval"),
-        suites=tuple(map(suite_facts, harness_suites(plan["eval"]))),
+        suites=tuple(map(suite_facts, dict.fromkeys(harness_suites(plan["eval"])))),
         missing_trackers=missing_trackers(plan["train"]),
         missing_kernels=missing_kernels(plan["train"]),
         export=tuple(plan["export"]),
@@ -95,7 +101,9 @@ def suite_facts(name: str) -> preflight.SuiteFacts:
 
 def missing_trackers(train: dict[str, Any]) -> tuple[str, ...]:
     return tuple(
-        name for name in train.get("report_to", ()) if importlib.util.find_spec(name) is None
+        name
+        for name in dict.fromkeys(train.get("report_to", ()))
+        if importlib.util.find_spec(name) is None
     )
 
 
@@ -141,6 +149,16 @@ def model_facts(model: BaseModel) -> preflight.ModelFacts:
         template_renders=(found.get("tokenizer") or {}).get("template_renders"),
         problems=tuple(_problems(model)),
     )
+
+
+def tokenizer_kind(model: BaseModel) -> str:
+    """As tokenizer.json has it, without the vocabulary, which makes it large and comes after."""
+    path = Path(model.storage_path) / "tokenizer.json"
+    if not model.storage_path or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        found = _TOKENIZER_KIND.search(file.read(MOST_BEFORE_THE_VOCABULARY))
+    return found[1].decode() if found else ""
 
 
 def _problems(model: BaseModel) -> Iterator[str]:
