@@ -217,10 +217,7 @@ def make_probe(
         project=experiment.project,
         job=job,
         preflight=experiment.preflight,
-        **{
-            name: getattr(experiment, name)
-            for name in ("base_model", "dataset", "recipe", "train", "lora", "resources")
-        },
+        **{name: getattr(experiment, name) for name in Probe.PLAN},
     )
 
 

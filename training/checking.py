@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
 from registry import code_reviews, doctor
 from registry.models import BaseModel, Dataset
@@ -19,7 +23,10 @@ from training.preflight.token_rate import GUESSED
 from training.trainer import harness, spec
 
 _LIBRARIES = {name for needed in spec.QUANTIZATION_LIBRARIES.values() for name in needed}
-_OF_A_WORKER = ("cpu_threads", "cpu_gflops", "host_memory_mb")
+_TOKENIZER_KIND = re.compile(rb'"model"\s*:\s*\{\s*"type"\s*:\s*"(\w+)"')
+MOST_BEFORE_THE_VOCABULARY = 2 * 2**20
+_OF_A_WORKER = ("name", "seen_at", "cpu_threads", "cpu_gflops", "host_memory_mb")
+_OF_A_DEVICE = ("devices__gpu_type", "devices__memory_mb", "devices__card_index")
 
 
 def check(plan: dict[str, Any]) -> preflight.Report:
@@ -38,18 +45,22 @@ def facts(plan: dict[str, Any]) -> preflight.Experiment:
     resources = plan["resources"]
     columns = plan["columns"]
     dataset = with_lengths(plan, dataset_facts(plan["dataset"], columns))
+    model = model_facts(plan["base_model"])
+    if "gguf" in plan["export"]:
+        model = replace(model, tokenizer_kind=tokenizer_kind(plan["base_model"]))
     return preflight.Experiment(
-        model=model_facts(plan["base_model"]),
+        model=model,
         dataset=dataset,
         columns=columns,
         recipe=recipe_facts(plan["recipe"]),
         train=spec.TrainSpec(**_tuples(plan["train"])),
         lora=spec.LoraSpec(**_tuples(plan["lora"])),
-        resources=_resources(resources, _libraries(plan["base_model"])),
+        resources=resources_of(resources, _libraries(plan["base_model"])),
         eval_suites=tuple(plan["eval"].get("suites", ())),
         eval_interval=plan["eval"].get("interval"),
-        suites=tuple(map(suite_facts, harness_suites(plan["eval"]))),
+        suites=tuple(map(suite_facts, dict.fromkeys(harness_suites(plan["eval"])))),
         missing_trackers=missing_trackers(plan["train"]),
+        missing_kernels=missing_kernels(plan["train"]),
         export=tuple(plan["export"]),
     )
 
@@ -90,7 +101,22 @@ def suite_facts(name: str) -> preflight.SuiteFacts:
 
 def missing_trackers(train: dict[str, Any]) -> tuple[str, ...]:
     return tuple(
-        name for name in train.get("report_to", ()) if importlib.util.find_spec(name) is None
+        name
+        for name in dict.fromkeys(train.get("report_to", ()))
+        if importlib.util.find_spec(name) is None
+    )
+
+
+def missing_kernels(train: dict[str, Any]) -> tuple[str, ...]:
+    """By the names that pip has for them."""
+    wanted = {
+        "liger-kernel": train.get("use_liger_kernel"),
+        "flash-attn": train.get("attn_implementation") == "flash_attention_2",
+    }
+    return tuple(
+        name
+        for name, is_wanted in wanted.items()
+        if is_wanted and importlib.util.find_spec(name.replace("-", "_")) is None
     )
 
 
@@ -123,6 +149,16 @@ def model_facts(model: BaseModel) -> preflight.ModelFacts:
         template_renders=(found.get("tokenizer") or {}).get("template_renders"),
         problems=tuple(_problems(model)),
     )
+
+
+def tokenizer_kind(model: BaseModel) -> str:
+    """As tokenizer.json has it, without the vocabulary, which makes it large and comes after."""
+    path = Path(model.storage_path) / "tokenizer.json"
+    if not model.storage_path or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        found = _TOKENIZER_KIND.search(file.read(MOST_BEFORE_THE_VOCABULARY))
+    return found[1].decode() if found else ""
 
 
 def _problems(model: BaseModel) -> Iterator[str]:
@@ -233,38 +269,68 @@ def partition_of(resources: dict[str, Any]) -> Partition:
     return Partition.objects.get(**_of_partition(resources))
 
 
+def _partition_name(resources: dict[str, Any]) -> str:
+    theirs = _of_partition(resources)
+    return str(theirs["name"]) if "name" in theirs else partition_of(resources).name
+
+
 def _of_partition(resources: dict[str, Any]) -> dict[str, Any]:
     if partition_id := resources.get("partition_id"):
         return {"pk": partition_id}
     return {"name": "default"}
 
 
-def _resources(
+def resources_of(
     resources: dict[str, Any], libraries: frozenset[str] | None = None
 ) -> preflight.Resources:
-    """With what the workers of the partition have told of themselves. One query."""
+    """With what the workers of the partition have told of themselves. One query, and one more for
+    the name of a partition where nobody is running."""
     theirs = {f"partition__{name}": value for name, value in _of_partition(resources).items()}
     workers = list(  # each as often as it has devices, or once without any
         Worker.objects.filter(**theirs)
         .order_by("devices__kind", "devices__index", "name")
-        .values_list(*_OF_A_WORKER, "devices__gpu_type", "devices__memory_mb", named=True)
+        .values_list(*_OF_A_WORKER, *_OF_A_DEVICE, named=True)
     )
+    fresh = timezone.now() - timedelta(seconds=settings.TRAINYARD_LEASE_SECONDS)
+    cards = [
+        preflight.CardFacts(
+            gpu_type=row.devices__gpu_type or "cpu",
+            memory_mb=row.devices__memory_mb,
+            worker=row.name,
+            is_slice=row.devices__card_index is not None,
+            is_running=row.seen_at > fresh,
+        )
+        for row in workers
+        if row.devices__memory_mb is not None
+    ]
     return preflight.Resources(
         gpus=resources["gpus"],
         gpu_type=resources.get("gpu_type"),
         strategy=resources.get("strategy") or "ddp",
         mixed_precision=resources.get("mixed_precision") or "no",
-        cards=tuple(
-            preflight.CardFacts(
-                gpu_type=row.devices__gpu_type or "cpu", memory_mb=row.devices__memory_mb
-            )
-            for row in workers
-            if row.devices__memory_mb is not None
+        cards=_smallest_first(cards, resources["gpus"]),
+        idle_partition=(
+            "" if any(row.seen_at > fresh for row in workers) else _partition_name(resources)
         ),
         **_cpu(workers),
         host_memory_gb=max((row.host_memory_mb for row in workers), default=0) / 1024 or None,
         disk_free_mb=shutil.disk_usage(settings.TRAINYARD_HOME).free // 2**20,
         libraries=libraries,
+    )
+
+
+def _smallest_first(cards: list[preflight.CardFacts], gpus: int) -> tuple[preflight.CardFacts, ...]:
+    """A job that names no card may get any, so it is judged by the first of these: of the cards
+    that it can get at all, the one with least memory."""
+    of_a_worker = Counter(card.worker for card in cards if gpus < 2 or not card.is_slice)
+    return tuple(
+        sorted(
+            cards,
+            key=lambda card: (
+                of_a_worker[card.worker] < gpus or (gpus > 1 and card.is_slice),
+                card.memory_mb or 0,
+            ),
+        )
     )
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, Min, QuerySet
 
 from accounts import changes
 from api import remembered
 from training import preflight
-from training.models import ACTIVE, Job, Lease, Measurement
+from training.models import ACTIVE, Job, Lease, Measurement, Metric
 from training.preflight.corrections import FORMULAS
 from training.trainer import events
 from training.trainer.spec import TrainSpec
@@ -163,13 +163,20 @@ def _taken(job: Job) -> Taken | None:
         peak_mb=peak_mb,
         step_ms=median(times) if len(times) >= FEWEST_STEPS else None,
         steps=len(speeds),
-        saw_longest=_saw_longest(job, train),
+        saw_longest=_saw_longest(job, train, steps=_steps_of(job, logged)),
     )
 
 
-def _saw_longest(job: Job, train: TrainSpec) -> bool:
-    """Once every row has been seen; where all are alike or the longest come first, at once. Never
-    where suites are measured too: what they take has nothing to do with training."""
+def _steps_of(job: Job, logged: QuerySet[Metric]) -> int:
+    """That an attempt has made: it may have gone on from a checkpoint of another."""
+    first: int = logged.aggregate(Min("step"))["step__min"]
+    return job.step - (first - 1)
+
+
+def _saw_longest(job: Job, train: TrainSpec, *, steps: int) -> bool:
+    """Once every row has been seen in ``steps``, those that the peak is of; where all are alike or
+    the longest come first, at once. Never where suites are measured too: what they take has nothing
+    to do with training."""
     if job.experiment.eval.get("suites"):
         return False
     method = job.experiment.recipe.method
@@ -177,7 +184,7 @@ def _saw_longest(job: Job, train: TrainSpec) -> bool:
         return True
     dataset = job.experiment.dataset
     rows = dataset.statistics.get("rows", {}).get("train") or dataset.num_samples or 0
-    return 0 < rows <= job.step * train.global_batch_size
+    return 0 < rows <= steps * train.global_batch_size
 
 
 def _probed(job: Job) -> Taken | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,28 +15,27 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from training import checking, measurements, preflight
+from training import checking, measurements, preflight, quotas
 from training.models import Job, Probe
+from training.preflight.findings import shortage
+from training.preflight.report import DOES_NOT_FIT
 from training.trainer import events
 
 log = logging.getLogger(__name__)
 
 # Beside the steps over the longest rows. Enough for a median, few enough to be waited for.
 STEPS = 5
-PLAN = (
-    "base_model", "dataset", "recipe", "columns", "train", "lora", "resources", "eval", "export",
-)  # fmt: skip
 
 
 def end(job: Job, outcome: str, failure: dict[str, str] | None = None) -> None:
     """Write down how it ended, and what that says of the whole run."""
-    probe = Probe.objects.select_related("base_model", "dataset", "recipe").get(job=job)
+    probe = Probe.objects.select_related("base_model", "dataset", "recipe", "project").get(job=job)
     result = None
     if outcome == Probe.Outcome.MEASURED:
         result = _measured(probe, job)
     elif outcome == Probe.Outcome.OUT_OF_MEMORY:
         assert failure is not None
-        result = _out_of_memory(job, failure["message"])
+        result = _out_of_memory(probe, failure)
     Probe.objects.filter(pk=probe.pk, outcome="").update(
         outcome=outcome,
         result=result,
@@ -80,30 +80,52 @@ def _measured(probe: Probe, job: Job) -> dict[str, Any]:
         "tokens_per_second": told["tokens_per_s"],
         "samples_per_second": told["samples_per_s"],
         "steps": told["steps"],
-        "report": _corrected(probe, job, told),
+        "report": _corrected(probe, told),
     }
 
 
-def _corrected(probe: Probe, job: Job, told: dict[str, Any]) -> dict[str, Any] | None:
-    """None where the preflight had no numbers to correct."""
+def _corrected(probe: Probe, told: dict[str, Any]) -> dict[str, Any] | None:
+    """Of the whole run as it was asked for. None where the preflight had no numbers to correct."""
     said = measurements.Said.of(probe.preflight)
-    if said is None:
+    facts = _facts(probe)
+    if said is None or facts is None:
         return None
-    facts = checking.facts({part: getattr(job.experiment, part) for part in PLAN})
     known = measurements.corrections(facts).after(
         said.kind,
         memory=told["peak_memory_mb"] / said.peak_mb * said.memory_factor,
         time=1000 * told["step_seconds"] / said.step_ms * said.time_factor,
     )
-    return preflight.check(facts, known).as_dict()
+    report = preflight.check(facts, known)
+    refusals = _over_quota(probe, report)
+    errors = (*report.errors, *(shortage(one).sentence for one in refusals))
+    return replace(report, ok=not errors, errors=errors).as_dict()
 
 
-def _out_of_memory(job: Job, message: str) -> dict[str, Any]:
-    """It is certain now that it does not fit; how much would have been needed is not."""
-    report = dict(job.experiment.preflight)
-    if report.get("fits") is not False:
-        sentence = f"ERROR: Does not fit: a probe of these settings ran out of memory. {message}"
-        report = {
-            **report, "ok": False, "fits": False, "errors": [*report.get("errors", []), sentence],
-        }  # fmt: skip
+def _over_quota(probe: Probe, report: preflight.Report) -> list[str]:
+    if probe.project is None:
+        return []
+    return quotas.refusals(probe.project, probe.resources, report.exports_bytes)
+
+
+def _facts(probe: Probe) -> preflight.Experiment | None:
+    """None once a row of what was asked for is gone."""
+    plan = {part: getattr(probe, part) for part in Probe.PLAN}
+    return None if None in plan.values() else checking.facts(plan)
+
+
+def _out_of_memory(probe: Probe, failure: dict[str, str]) -> dict[str, Any]:
+    """It is certain now that it does not fit; how much would have been needed is not, so no room is
+    left over, and only what takes less memory is a way out."""
+    message = f"{failure['message']} {failure['advice']}"
+    sentence = f"{DOES_NOT_FIT}a probe of these settings ran out of memory. {message}"
+    facts = _facts(probe)
+    fixes = preflight.smaller(facts, measurements.corrections(facts)) if facts else ()
+    report = {
+        **probe.preflight,
+        "ok": False,
+        "fits": False,
+        "headroom_mb": None,
+        "errors": [*probe.preflight.get("errors", []), shortage(sentence).sentence],
+        "fixes": [fix.as_dict() for fix in fixes],
+    }
     return {"out_of_memory": True, "message": message, "report": report}

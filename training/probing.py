@@ -49,10 +49,7 @@ def create(*, plan: dict[str, Any], actor: Any, project_id: uuid.UUID | None) ->
             created_by=actor,
             job=job,
             preflight=report.as_dict(),
-            **{
-                name: plan[name]
-                for name in ("base_model", "dataset", "recipe", "train", "lora", "resources")
-            },
+            **{name: plan[name] for name in Probe.PLAN},
         )
         services.start(Job.objects.get(pk=job.pk), actor=actor)
     probe.refresh_from_db()

@@ -20,6 +20,7 @@ from activity.live import push_on_commit, send_on_commit
 from training import quotas
 from training.lifecycle import group_of
 from training.models import Device, Job, Lease, Partition, Status, Worker
+from training.preflight.hardware import same_card
 
 RUN_JOB = "training.run_job"
 DISPATCH = "training.dispatch"
@@ -103,7 +104,7 @@ def matching(worker: Worker, resources: dict[str, Any]) -> list[Device]:
         device
         for device in worker.devices.all()
         if device.kind == Device.Kind.CUDA
-        and (not wanted or device.gpu_type == wanted)
+        and (not wanted or same_card(device.gpu_type, wanted))
         and not (together and device.card_index is not None)
     ]
 

@@ -190,6 +190,23 @@ def test_memory_is_learned_once_the_longest_rows_were_seen(
     assert row.time_ratio is not None
 
 
+def test_the_longest_rows_may_have_been_seen_by_an_attempt_before() -> None:
+    """Then they are not in the peak of this one."""
+    job = training(train={"packing": False})
+    Job.objects.update(step=120)
+    job.refresh_from_db()
+    for step in range(121, 126):  # from a checkpoint, to the end of the 1000 rows
+        job.cursor += 1
+        Metric.objects.create(
+            job=job, cursor=job.cursor, step=step, memory_mb=1500, loss=1.0, samples_per_s=20.0,
+            logged_at=timezone.now(),
+        )  # fmt: skip
+    job.step = 125
+    job.save()
+    outcome.failed(job, 1, CRASH)
+    assert Measurement.objects.get().memory_ratio is None
+
+
 def test_suites_take_memory_of_their_own() -> None:
     job = training(eval={"suites": ["exact_match"]})
     log_steps(job, [1500] * 5)

@@ -18,7 +18,7 @@ from registry.models import BaseModel, Dataset
 from tests.factories import make_dataset, make_model
 from tests.registry.files import write_rows
 from tests.training.trainer import tiny
-from training import token_counts
+from training import checking, token_counts
 from training.models import Measurement, Recipe, TokenCount
 from training.preflight.corrections import FORMULAS
 from training.trainer.plain_tokenizer import PlainTokenizer
@@ -193,3 +193,36 @@ def test_a_count_that_has_changed_is_seen_at_once(
     known = TokenCount.objects.get()
     TokenCount.objects.update(found={**known.found, "lengths": [[7, 4]], "begins": []})
     assert preflight(client, body)["rows"]["mean_tokens"] == 7
+
+
+@pytest.mark.parametrize(
+    "many", [{"train": {"report_to": ["wandb"] * 50}}, {"eval": {"suites": ["a"] * 101}}]
+)
+def test_lists_have_an_end(
+    ana: User, client_of: ClientOf, body: dict[str, Any], many: dict[str, Any]
+) -> None:
+    answer = client_of(ana).post("/api/experiments/preflight", {**body, **many}, format="json")
+    assert answer.status_code == 400
+    assert "has no more than" in answer.json()["error"]
+
+
+def test_what_is_said_twice_is_judged_once(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    told = preflight(client_of(ana), {**body, "eval": {"suites": ["no_such", "no_such"]}})
+    assert len([one for one in told["errors"] if "no_such" in one]) == 1
+
+
+def test_a_tokenizer_that_gguf_has_no_words_for_is_found_by_its_file(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    asked = {**body, "export": ["gguf"]}
+    model = BaseModel.objects.get(pk=body["base_model_id"])
+    path = Path(model.storage_path) / "tokenizer.json"
+    kind = json.loads(path.read_text(encoding="utf-8"))["model"]["type"]
+    assert checking.tokenizer_kind(model) == kind
+    path.write_text(json.dumps({"added_tokens": [], "model": {"type": "Unigram", "vocab": []}}))
+    assert [one for one in preflight(client_of(ana), asked)["errors"] if "gguf" in one] == [
+        f"ERROR: Export 'gguf' needs a BPE tokenizer; that of model '{model.name}' is of the kind "
+        "Unigram. Leave gguf out."
+    ]

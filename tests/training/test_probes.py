@@ -145,6 +145,26 @@ def test_the_totals_are_corrected_by_what_was_measured(
     assert asked["preflight"]["time_per_step_ms"] != pytest.approx(250, rel=0.01)
 
 
+def test_the_totals_are_of_the_run_that_was_asked_about(
+    api: APIClient, plan: dict[str, Any], project: Project, run: Callable[[str], Job]
+) -> None:
+    """Its evaluations, its exports and its quota, though the probe itself has none of them."""
+    asked = api.post(
+        URL,
+        {**plan, "eval": {"interval": 10}, "export": ["merged", "onnx"]},
+        format="json",
+    ).json()
+    Project.objects.filter(pk=project.pk).update(max_storage_gb=0)
+    run(TELLS)
+    before, after = asked["preflight"], show(api, asked)["result"]["report"]
+    assert after["disk_required_mb"] == before["disk_required_mb"]
+    assert after["time_breakdown_s"]["evaluation"] > before["time_breakdown_s"]["evaluation"]
+    assert after["time_breakdown_s"].keys() == before["time_breakdown_s"].keys()
+    assert after["total_time_s"] > before["total_time_s"]
+    assert after["ok"] is False
+    assert after["errors"][-1].startswith("ERROR: The result needs room: ")
+
+
 def test_it_leaves_no_file_no_job_and_no_device_taken(
     api: APIClient, home: Path, asked: dict[str, Any], run: Callable[[str], Job]
 ) -> None:
@@ -178,7 +198,17 @@ def test_to_run_out_of_memory_is_a_result(
     report = told["result"]["report"]
     assert (report["ok"], report["fits"]) == (False, False)
     assert report["errors"][-1] == (
-        "ERROR: Does not fit: a probe of these settings ran out of memory. The GPU ran out."
+        "ERROR: Does not fit: a probe of these settings ran out of memory. The GPU ran out. Less."
+    )
+    assert told["result"]["message"] == "The GPU ran out. Less."
+    assert asked["preflight"]["headroom_mb"] > 0
+    assert report["headroom_mb"] is None  # it did fit by the estimate, and so did it not
+    titles = [fix["title"] for fix in report["fixes"]]
+    assert titles
+    assert not any("Turn off gradient checkpointing" in title for title in titles)
+    assert all(
+        fix["estimated_vram_mb"] < asked["preflight"]["estimated_vram_mb"]
+        for fix in report["fixes"]
     )
     assert not (home / "runs" / str(job.pk)).exists()
 

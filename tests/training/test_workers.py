@@ -140,7 +140,7 @@ def test_it_says_how_fast_its_cpu_is_once_a_standby_has_noted_it(
     workers.look_again(worker)
     [partition] = api.get("/api/partitions").json()["partitions"]
     assert partition["workers"][0]["cpu_gflops"] == 190.5
-    assert checking._resources({"gpus": 0}).cpu_gflops == 190.5
+    assert checking.resources_of({"gpus": 0}).cpu_gflops == 190.5
 
 
 def test_partitions_show_what_there_is(cards: list[Card], api: APIClient) -> None:

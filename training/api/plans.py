@@ -92,6 +92,7 @@ class TrainSerializer(SettingsSerializer):
     )
     report_to = serializers.ListField(
         child=serializers.ChoiceField(choices=spec.REPORTERS),
+        max_length=len(spec.REPORTERS),
         help_text="Trackers that hear of every logged step too.",
     )
     tf32 = serializers.BooleanField(
@@ -221,6 +222,7 @@ class StrategySerializer(SettingsSerializer):
 class EvalSerializer(SettingsSerializer):
     suites = serializers.ListField(
         child=serializers.CharField(max_length=100),
+        max_length=100,
         required=False,
         help_text="exact_match, and tasks of lm-evaluation-harness such as mmlu: measured on the "
         "base model before and on the result after.",

@@ -32,6 +32,12 @@ class Probe(models.Model):
         FAILED = "failed"
         CANCELLED = "cancelled"
 
+    # What a preflight judges, under the names it has in a plan.
+    PLAN = (
+        "base_model", "dataset", "recipe", "columns", "train", "lora", "resources", "eval",
+        "export",
+    )  # fmt: skip
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, null=True, on_delete=models.CASCADE, related_name="+")
     created_by = models.ForeignKey(
@@ -49,6 +55,10 @@ class Probe(models.Model):
     train = models.JSONField(default=dict)
     lora = models.JSONField(default=dict)
     resources = models.JSONField(default=dict)
+    columns = models.JSONField(default=dict)
+    # Of the run that is asked about; the probe's own job measures nothing and exports nothing.
+    eval = models.JSONField(default=dict)
+    export = models.JSONField(default=list)
     preflight = models.JSONField(default=dict, help_text="The report before the probe.")
 
     outcome = models.CharField(max_length=15, choices=Outcome, blank=True, editable=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from training.preflight import host
 from training.preflight.facts import Experiment, ModelFacts
@@ -15,6 +16,23 @@ from training.trainer.spec import EXACT_MATCH, HELD_OUT_SPLITS, METHODS
 SMALL_DATASET_ROWS = 10_000
 MANY_PASSES = 10
 MOST_NAMED = 3
+LARGEST_RATE = 10  # what is beyond is no number to learn with, and has an error of its own
+# Embeddings and head by family, where they are not called as in Llama.
+EMBEDDINGS = {
+    "gpt_neox": ("embed_in", "embed_out"),
+    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo", "gptj", "codegen"), ("wte", "lm_head")),
+    **dict.fromkeys(("falcon", "bloom"), ("word_embeddings", "lm_head")),
+    **dict.fromkeys(("bert", "roberta", "electra", "distilbert"), ("word_embeddings",)),
+    "vit": (),
+}
+HEADS = ("lm_head", "embed_out")
+# What the modules are called in which Transformers keeps the matrices of a layer.
+CONTAINERS = frozenset((
+    "model", "language_model", "text_model", "base_model", "transformer", "gpt_neox", "bert",
+    "roberta", "vit", "encoder", "decoder", "vision_tower", "vision_model", "layers", "layer", "h",
+    "blocks", "block", "self_attn", "self_attention", "attn", "attention", "self", "output",
+    "intermediate", "mlp", "ffn",
+))  # fmt: skip
 # Outside of these a run seldom learns or seldom stays stable; inside of them tastes differ.
 USUAL_LEARNING_RATES = {"full": (1e-6, 1e-3), "lora": (1e-5, 5e-3), "qlora": (1e-5, 5e-3)}
 # Preferences are learned in smaller steps: a hundredth of the lower end is still usual.
@@ -120,7 +138,9 @@ def modalities_differ(e: Experiment) -> Iterator[Finding]:
 def dataset_failed_its_check(e: Experiment) -> Iterator[Finding]:
     if not e.dataset.integrity_checked:
         under = " under these columns" if e.columns else ""
-        yield warning(f"Dataset '{e.dataset.name}' has not been checked{under} yet.")
+        yield warning(
+            f"Dataset '{e.dataset.name}' has not been checked{under} yet. Check it on its page."
+        )
     elif not e.dataset.integrity_passed:
         yield error(
             "Dataset failed integrity check. Please review and fix dataset issues before training."
@@ -176,10 +196,10 @@ def dataset_is_seen_too_often(e: Experiment) -> Iterator[Finding]:
     rows, each, steps = e.dataset.num_samples, e.rows_an_epoch, e.steps
     if rows is None or each is None or steps is None or rows < 1 or each < 1:
         return
-    passes = steps * e.train.global_batch_size / each
+    passes = Fraction(steps * e.train.global_batch_size, each)  # which no integer overflows
     if passes > MANY_PASSES:
         yield warning(
-            f"The run sees each of the {rows} rows {passes:.0f} times and will learn them by "
+            f"The run sees each of the {rows} rows {round(passes)} times and will learn them by "
             f"heart. Up to {MANY_PASSES} times is usual."
         )
 
@@ -199,23 +219,39 @@ def rows_are_longer_than_the_context(e: Experiment) -> Iterator[Finding]:
 
 
 def adapter_targets_do_not_exist(e: Experiment) -> Iterator[Finding]:
-    if e.tuning == "full":
+    shape, modules = shape_of(e.model), e.lora.target_modules
+    if e.tuning == "full" or shape is None or not shape.exact or modules == "all-linear":
         return
-    shape = shape_of(e.model)
-    if shape is not None and shape.exact and not shape.targets(e.lora.target_modules):
-        modules = e.lora.target_modules
-        wanted = modules if isinstance(modules, str) else listed(modules)
-        has = listed(tuple(dict.fromkeys(one.name for one in shape.linears)))
-        yield error(
-            f"lora target_modules {wanted or 'none'} are not in model '{e.model.name}'. "
-            f"It has {has}; all-linear means all of them."
-        )
+    wanted = (modules,) if isinstance(modules, str) else tuple(dict.fromkeys(modules))
+    linears = (*shape.linears, *(shape.tower.linears if shape.tower else ()))
+    names = {one.name for one in linears if not one.is_expert} | _beside_the_layers(e)
+    missing = tuple(name for name in wanted if not _is_there(name, names))
+    has = listed(tuple(dict.fromkeys(one.name for one in shape.linears)))
+    sentence = f"not in model '{e.model.name}'. It has {has}; all-linear means all of them."
+    shown = f"{listed(missing[:MOST_NAMED])}{_and_more(missing)}"
+    if len(missing) == len(wanted):
+        yield error(f"lora target_modules {shown or 'none'} are {sentence}")
+    elif missing:
+        is_are = "is" if len(missing) == 1 else "are"
+        yield warning(f"Of lora target_modules {shown} {is_are} {sentence}")
+
+
+def _beside_the_layers(e: Experiment) -> set[str]:
+    """Embeddings and head, which PEFT adapts where they are named."""
+    named = EMBEDDINGS.get(e.model.family, ("embed_tokens", "lm_head"))
+    return {name for name in named if e.has_token_head or name not in HEADS}
+
+
+def _is_there(wanted: str, names: set[str]) -> bool:
+    """PEFT wants the whole path of a module, or the end of it."""
+    *path, last = wanted.split(".")
+    return last in names and all(part.isdecimal() or part in CONTAINERS for part in path)
 
 
 def learning_rate_is_unusual(e: Experiment) -> Iterator[Finding]:
     low, high = USUAL_LEARNING_RATES[e.tuning]
     low = low / 100 if e.recipe.method in PREFERENCES else low
-    if not low <= e.train.learning_rate <= high:
+    if not low <= e.train.learning_rate <= high and e.train.learning_rate <= LARGEST_RATE:
         yield warning(
             f"learning_rate {e.train.learning_rate:g} is far from the usual for "
             f"{e.recipe.method}: {low:g} to {high:g}."

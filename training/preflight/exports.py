@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from training.preflight.facts import Experiment
 from training.preflight.findings import Finding, Rule, error, listed, warning
 from training.preflight.hardware import MIB
 from training.preflight.memory import MemoryEstimate
 from training.preflight.shape import Shape
-from training.trainer.spec import EXPORTS, GGUF_MODEL_TYPES
+from training.trainer.spec import EXPORTS, GGUF_MODEL_TYPES, GGUF_ROPE_TYPES
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _GGUF_BYTES = 2 + 34 / 32  # f16, and q8_0 with its scales, for each parameter
@@ -55,6 +56,28 @@ def gguf_has_no_place_for_it(e: Experiment) -> Iterator[Finding]:
             f"Export 'gguf' is written for {listed(GGUF_MODEL_TYPES)}; model '{e.model.name}' is "
             f"{family}. Leave gguf out."
         )
+    scaling = rope_type(e.model.config or {})
+    if scaling not in GGUF_ROPE_TYPES:
+        yield error(
+            f"Export 'gguf' cannot be written with rotary positions scaled by {scaling}, as those "
+            f"of model '{e.model.name}' are. Leave gguf out."
+        )
+    kind = e.model.tokenizer_kind
+    if kind and kind != "BPE":
+        yield error(
+            f"Export 'gguf' needs a BPE tokenizer; that of model '{e.model.name}' is of the kind "
+            f"{kind}. Leave gguf out."
+        )
+
+
+def rope_type(config: dict[str, Any]) -> str:
+    """How rotary positions are scaled; older configs have other words for it."""
+    for name in ("rope_parameters", "rope_scaling"):
+        said = config.get(name)
+        for key in ("rope_type", "type"):
+            if isinstance(said, dict) and isinstance(said.get(key), str):
+                return str(said[key])
+    return "default"
 
 
 def disk_bytes(e: Experiment, shape: Shape, memory: MemoryEstimate) -> int:

@@ -15,12 +15,24 @@ from typing import Any
 from training.preflight.lengths import Lengths
 from training.trainer.spec import LoraSpec, TrainSpec, four_bit, uses_adapter
 
+# Nothing that is counted here comes near it, and every number up to it goes into a float.
+LARGEST = 10**18
+
+
+def _forget_what_cannot_be(facts: Any, *names: str) -> None:
+    """A count beyond belief is a slip of a file, and as good as not known."""
+    for name in names:
+        value = getattr(facts, name)
+        if value is not None and abs(value) > LARGEST:
+            object.__setattr__(facts, name, None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """A base model. ``params`` is the exact count where the files were read, ``params_b`` the
     billions on its label; ``config`` is its Hugging Face config.json. ``problems`` are sentences
-    about its files, each of which stands in the way."""
+    about its files, each of which stands in the way. ``tokenizer_kind`` is "BPE", "Unigram", ... as
+    its tokenizer.json has it, "" where nobody has looked."""
 
     name: str
     dtype: str = ""
@@ -45,7 +57,14 @@ class ModelFacts:
     has_tokenizer: bool | None = None
     has_chat_template: bool | None = None
     template_renders: bool | None = None
+    tokenizer_kind: str = ""
     problems: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _forget_what_cannot_be(
+            self, "params", "params_b", "size_bytes", "context_length",
+            "hidden_size", "num_layers", "vocab_size",
+        )  # fmt: skip
 
     @property
     def family(self) -> str:
@@ -78,6 +97,11 @@ class DatasetFacts:
     has_files: bool | None = None
     size_bytes: int | None = None
 
+    def __post_init__(self) -> None:
+        _forget_what_cannot_be(self, "num_samples", "held_out_rows", "max_tokens", "size_bytes")
+        if self.mean_tokens is not None and not 0 < self.mean_tokens <= LARGEST:
+            object.__setattr__(self, "mean_tokens", None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeFacts:
@@ -104,10 +128,14 @@ class SuiteFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """One card a partition really has; ``gpu_type`` "cpu" is a worker without any."""
+    """One card that a ``worker`` of the partition has; ``gpu_type`` "cpu" is one without any.
+    ``is_slice``: a part of a card (MIG). ``is_running``: whether its worker is, now."""
 
     gpu_type: str
     memory_mb: int | None = None
+    worker: str = ""
+    is_slice: bool = False
+    is_running: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +143,7 @@ class Resources:
     """Where the job should run. ``gpus`` 0 is the CPU with ``cpu_threads`` threads, which together
     reach ``cpu_gflops`` in float32 products where a worker has measured it. ``cards`` are
     those of the partition, one entry a card; empty means that nobody has reported them.
+    ``idle_partition`` names it where none of its workers is running now.
     ``libraries`` are those for quantized models that are installed."""
 
     gpus: int = 1
@@ -122,6 +151,7 @@ class Resources:
     strategy: str = "ddp"
     mixed_precision: str = "no"
     cards: tuple[CardFacts, ...] = ()
+    idle_partition: str = ""
     cpu_threads: int = 1
     cpu_gflops: float | None = None
     host_memory_gb: float | None = None
@@ -177,7 +207,8 @@ class Stack:
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything a preflight judges together. ``missing_trackers`` are those of ``report_to`` whose
-    library is not installed; ``suites`` are those of ``eval_suites`` that are not our own."""
+    library is not installed, ``missing_kernels`` the libraries of ``train`` that are not;
+    ``suites`` are those of ``eval_suites`` that are not our own."""
 
     model: ModelFacts
     dataset: DatasetFacts
@@ -190,6 +221,7 @@ class Experiment:
     eval_interval: int | None = None
     suites: tuple[SuiteFacts, ...] = ()
     missing_trackers: tuple[str, ...] = ()
+    missing_kernels: tuple[str, ...] = ()
     export: tuple[str, ...] = ("safetensors",)
     stack: Stack = field(default_factory=Stack)
 

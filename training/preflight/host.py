@@ -76,7 +76,9 @@ def lacks_host_memory(e: Experiment, needs: HostMemory) -> Iterator[str]:
     required = needs.without_exports / GIB
     if has is None or e.resources.gpus < 1 or not required > has:
         return
-    sentence = f"Not enough host memory: {e.resources.gpus} processes need {required:.1f} GB"
+    gpus = e.resources.gpus
+    who = "the process of the job needs" if gpus == 1 else f"{gpus} processes need"
+    sentence = f"Not enough host memory: {who} {required:.1f} GB"
     if all_read(e):
         sentence += f", as with {e.resources.strategy} each loads the whole model first"
     elif is_sharded(e):
@@ -86,6 +88,8 @@ def lacks_host_memory(e: Experiment, needs: HostMemory) -> Iterator[str]:
 
 
 def _way_out(e: Experiment) -> str:
+    if e.resources.gpus == 1:
+        return "Choose a partition whose machines have more."
     if not is_sharded(e):
         return "Set fewer gpus."
     instead = ", or fewer gpus" if all_read(e) else ""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
+from training.preflight.compatibility import LARGEST_RATE
 from training.preflight.facts import CardFacts, Experiment
 from training.preflight.findings import Finding, Rule, error, listed, shortage, warning
 from training.preflight.hardware import card_for, find_card, gpus_of, known_cards, same_card
 from training.trainer.spec import MIXED_PRECISION, STRATEGIES, WHOLE_TENSORS
 
 FLASH_ATTENTION_CAPABILITY = 8.0
+# As pip calls them.
+FLASH_ATTENTION, LIGER = "flash-attn", "liger-kernel"
 
 # TrainSpec and LoraSpec refuse what is too small; beyond these a number is a slip of the hand.
 LARGEST: dict[str, int] = {
@@ -18,13 +22,14 @@ LARGEST: dict[str, int] = {
     "num_train_epochs": 10**6,
     "global_batch_size": 10**6,
     "grad_accum": 10**6,
-    "learning_rate": 10,
+    "learning_rate": LARGEST_RATE,
     "warmup_steps": 10**9,
     "max_length": 10**7,
     "checkpoint_interval": 10**9,
     "save_total_limit": 10**6,
 }
 LARGEST_RANK = 10**5
+MOST_TARGETS = 1000
 LARGEST_GPUS = 10**5
 
 
@@ -37,6 +42,11 @@ def numbers_are_too_large(e: Experiment) -> Iterator[Finding]:
         yield error(f"gpus must be between 0 and {LARGEST_GPUS}; it is {e.resources.gpus}.")
     if e.tuning != "full" and e.lora.r > LARGEST_RANK:
         yield error(f"lora r must be at most {LARGEST_RANK}; it is {e.lora.r}.")
+    targets = e.lora.target_modules
+    if e.tuning != "full" and not isinstance(targets, str) and len(targets) > MOST_TARGETS:
+        yield error(
+            f"lora target_modules may be at most {MOST_TARGETS} names; there are {len(targets)}."
+        )
 
 
 def words_are_not_known(e: Experiment) -> Iterator[Finding]:
@@ -72,7 +82,7 @@ def batch_is_larger_than_the_dataset(e: Experiment) -> Iterator[Finding]:
     if rows is not None and 0 < rows < e.train.global_batch_size:
         yield warning(
             f"global_batch_size {e.train.global_batch_size} is more than the dataset's {rows} "
-            "rows: every step sees some of them twice."
+            "rows: every step sees some of them twice. Set it to that or less."
         )
 
 
@@ -81,7 +91,8 @@ def warm_up_never_ends(e: Experiment) -> Iterator[Finding]:
     if steps is not None and steps >= 1 and e.train.warmup_steps >= steps:
         yield warning(
             f"warmup_steps {e.train.warmup_steps} is not less than the run's {steps} steps: the "
-            "learning rate never reaches its value."
+            f"learning rate never reaches its value. Set it below that; a tenth of them is "
+            "usual."
         )
 
 
@@ -128,20 +139,47 @@ def partition_lacks_the_cards(e: Experiment) -> Iterator[Finding]:
     if gpus < 1 or not e.resources.cards:
         return
     cards = gpus_of(e.resources)
-    there = _described(cards)
-    matching = [card for card in cards if not wanted or same_card(card.gpu_type, wanted)]
+    alike = [card for card in cards if not wanted or same_card(card.gpu_type, wanted)]
+    usable = [card for card in alike if gpus == 1 or not card.is_slice]
     asked = f"{gpus} × {wanted or 'GPU'}"
-    if len(matching) < gpus:
-        yield shortage(
-            f"This job can never run here: it asks for {asked}, and there is {there}. Choose gpus "
-            "and gpu_type of what is there, or another partition."
+    most = _most_of_one_worker(usable)
+    if most >= gpus:
+        if _most_of_one_worker([card for card in usable if card.is_running]) < gpus:
+            yield from _waits_for(asked, e)
+        return
+    reason = f"it asks for {asked}, and there is {_described(cards)}"
+    if len(alike) >= gpus > len(usable):
+        reason += ", of which slices of a card (MIG) cannot work together"
+    elif len(usable) >= gpus:
+        reason = f"it asks for {asked} in one machine, and no worker has more than {most}"
+    yield shortage(
+        f"This job can never run here: {reason}. Choose gpus and gpu_type of what is there, or "
+        "another partition."
+    )
+
+
+def _most_of_one_worker(cards: list[CardFacts]) -> int:
+    """All cards of a job have to be in one machine."""
+    return max(Counter(card.worker for card in cards).values(), default=0)
+
+
+def _waits_for(asked: str, e: Experiment) -> Iterator[Finding]:
+    if not e.resources.idle_partition:
+        yield warning(
+            f"No worker that is running now has {asked}: the job will wait until one comes."
+        )
+
+
+def nobody_is_running_there(e: Experiment) -> Iterator[Finding]:
+    if e.resources.idle_partition:
+        yield warning(
+            f"No worker of partition '{e.resources.idle_partition}' is running now: the job will "
+            "wait until one comes."
         )
 
 
 def _described(cards: tuple[CardFacts, ...]) -> str:
-    counts: dict[str, int] = {}
-    for card in cards:
-        counts[card.gpu_type] = counts.get(card.gpu_type, 0) + 1
+    counts = Counter(card.gpu_type for card in cards)
     return listed(tuple(f"{n} × {name}" for name, n in counts.items())) or "no GPU"
 
 
@@ -184,12 +222,24 @@ def attention_does_not_run_there(e: Experiment) -> Iterator[Finding]:
             "attn_implementation flash_attention_2 needs a GPU of the Ampere generation or newer; "
             f"the job runs on {device}. Use sdpa."
         )
+    elif FLASH_ATTENTION in e.missing_kernels:
+        yield shortage(
+            f"attn_implementation flash_attention_2 needs the library {FLASH_ATTENTION}, which is "
+            f"not installed here: pip install {FLASH_ATTENTION}. Or use sdpa."
+        )
 
 
 def kernels_do_not_run_there(e: Experiment) -> Iterator[Finding]:
-    if e.train.use_liger_kernel and card_for(e.resources).is_cpu:
+    if not e.train.use_liger_kernel:
+        return
+    if card_for(e.resources).is_cpu:
         yield error(
             "use_liger_kernel needs a GPU; the job runs on the CPU. Leave it out, or set gpus."
+        )
+    elif LIGER in e.missing_kernels:
+        yield shortage(
+            f"use_liger_kernel needs the library {LIGER}, which is not installed here: "
+            f"pip install {LIGER}. Or leave it out."
         )
 
 
@@ -202,6 +252,7 @@ RULES: tuple[Rule, ...] = (
     strategy_does_not_fit,
     gpu_type_is_not_known,
     partition_lacks_the_cards,
+    nobody_is_running_there,
     card_lacks_a_type,
     half_precision_does_not_train,
     attention_does_not_run_there,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.preflight import batches
+from training.preflight.compatibility import HOLD_OUT
 from training.preflight.facts import Experiment
 from training.preflight.findings import Finding, Rule, error, listed, warning
 from training.preflight.hardware import card_for
@@ -53,19 +54,30 @@ def many_rows_are_cut(e: Experiment) -> Iterator[Finding]:
         longest = e.dataset.max_tokens
         if longest is not None and longest > limit and not e.rows_are_alike:
             yield warning(
-                f"The longest row has {longest} tokens; rows are cut at max_length {limit}."
+                f"The longest row has {longest} tokens; rows are cut at max_length {limit}. "
+                + _to_keep_whole(longest, context)
             )
         return
     lost = 1 - lengths.cut(limit).tokens / lengths.tokens
     enough = round(lengths.at(1 - MANY_CUT))
     way_out = f"With max_length {enough} it would be at most 1 %."
     if context is not None and enough > context:
-        way_out = f"The model reads {context} at most: split long rows."
+        way_out = _split(context)
     about = "About " if lengths.basis != "counted" else ""
     yield warning(
         f"{about}{_percent(share)} of the rows are longer than max_length {limit} and are cut, and "
         f"{_percent(lost)} of all tokens are lost. {way_out}"
     )
+
+
+def _to_keep_whole(longest: int, context: int | None) -> str:
+    if context is not None and longest > context:
+        return _split(context)
+    return f"To keep all of it, set max_length to {longest}."
+
+
+def _split(context: int) -> str:
+    return f"The model reads {context} at most: split long rows."
 
 
 def rows_have_nothing_to_learn(e: Experiment) -> Iterator[Finding]:
@@ -107,7 +119,7 @@ def nothing_is_measured(e: Experiment) -> Iterator[Finding]:
     if e.dataset.splits and not set(e.dataset.splits) & set(HELD_OUT_SPLITS):
         yield warning(
             f"eval.interval {e.eval_interval} measures nothing without a validation split. "
-            f"The splits of dataset '{e.dataset.name}': {listed(e.dataset.splits)}."
+            f"The splits of dataset '{e.dataset.name}': {listed(e.dataset.splits)}. {HOLD_OUT}"
         )
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "EXACT_MATCH",
     "EXPORTS",
     "GGUF_MODEL_TYPES",
+    "GGUF_ROPE_TYPES",
     "HELD_OUT_SPLITS",
     "LOSS_TYPES",
     "METHODS",
@@ -77,6 +78,7 @@ QUANTIZATION_LIBRARIES = {
 EXPORTS = ("safetensors", "merged", "onnx", "gguf")
 # The model types of config.json that can be written for llama.cpp.
 GGUF_MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+GGUF_ROPE_TYPES = ("default", "llama3", "linear")  # how their rotary positions may be scaled
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ def make_experiment(
     columns: dict[str, str] | None = None,
     suites: tuple[SuiteFacts, ...] = (),
     missing_trackers: tuple[str, ...] = (),
+    missing_kernels: tuple[str, ...] = (),
     **parts: Any,
 ) -> Experiment:
     """The sound experiment with some fields of some parts replaced, as in
@@ -129,5 +130,6 @@ def make_experiment(
         columns=columns or {},
         suites=suites,
         missing_trackers=missing_trackers,
+        missing_kernels=missing_kernels,
         **changed,
     )

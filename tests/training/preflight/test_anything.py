@@ -43,8 +43,8 @@ from training.trainer.spec import (
     STRATEGIES,
 )
 
-numbers = st.one_of(st.integers(), st.sampled_from([0, 1, -1, 10**9, 10**30]))
-positive = st.integers(1, 64) | st.integers(min_value=1) | st.just(10**30)
+numbers = st.one_of(st.integers(), st.sampled_from([0, 1, -1, 10**9, 10**30, 10**400]))
+positive = st.integers(1, 64) | st.integers(min_value=1) | st.sampled_from([10**30, 10**400])
 not_negative = st.just(0) | positive
 a_share = st.floats(0, 0.499)
 # JSON's numbers are neither infinite nor undefined, and these reach the trainer as JSON.
@@ -86,7 +86,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "bool | None": st.none() | st.booleans(),
     "int": numbers,
     "int | None": st.none() | numbers,
-    "float | None": st.none() | st.floats(),
+    "float | None": st.none() | st.floats() | st.just(10**400),
     "tuple[str, ...]": st.lists(words, max_size=3).map(tuple),
     "frozenset[str] | None": st.none() | st.frozensets(words, max_size=2),
     "Mapping[str, str]": st.dictionaries(words, words, max_size=2),

@@ -196,6 +196,15 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         "o_proj, gate_proj, up_proj, down_proj; all-linear means all of them.",
         {"lora": {"target_modules": ("c_attn",)}},
     ),
+    (
+        "lora target_modules foo.q_proj are not in model 'Llama-2-7B'. It has q_proj, k_proj, "
+        "v_proj, o_proj, gate_proj, up_proj, down_proj; all-linear means all of them.",
+        {"lora": {"target_modules": ("foo.q_proj",)}},
+    ),
+    (
+        "lora target_modules may be at most 1000 names; there are 1001.",
+        {"lora": {"target_modules": ("q_proj",) * 1001}},
+    ),
     ("lora r must be at most 100000; it is 100001.", {"lora": {"r": 100_001}}),
     (
         "The files of dataset 'alpaca' are not on this machine. Download them (about 2.0 GB) or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from training.preflight import CardFacts, check
 from training.preflight.hardware import known_cards
 
 T4 = CardFacts(gpu_type="t4", memory_mb=15_000)
+A100 = CardFacts(gpu_type="a100-80gb", memory_mb=81_000)
 L4 = CardFacts(gpu_type="l4", memory_mb=23_000)
 
 
@@ -83,6 +85,41 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         "This job can never run here: it asks for 1 × a100-80gb, and there is no GPU. Choose gpus "
         "and gpu_type of what is there, or another partition.",
         {"resources": {"cards": (CardFacts(gpu_type="cpu"),)}},
+    ),
+    (
+        "This job can never run here: it asks for 2 × GPU in one machine, and no worker has more "
+        "than 1. Choose gpus and gpu_type of what is there, or another partition.",
+        {
+            "resources": {
+                "gpus": 2,
+                "gpu_type": None,
+                "cards": (replace(A100, worker="a"), replace(A100, worker="b")),
+            }
+        },
+    ),
+    (
+        "This job can never run here: it asks for 2 × a100-80gb, and there is 2 × a100-80gb, of "
+        "which slices of a card (MIG) cannot work together. Choose gpus and gpu_type of what is "
+        "there, or another partition.",
+        {"resources": {"gpus": 2, "cards": (replace(A100, is_slice=True),) * 2}},
+    ),
+    (
+        "use_liger_kernel needs the library liger-kernel, which is not installed here: "
+        "pip install liger-kernel. Or leave it out.",
+        {"train": {"use_liger_kernel": True}, "missing_kernels": ("liger-kernel",)},
+    ),
+    (
+        "attn_implementation flash_attention_2 needs the library flash-attn, which is not "
+        "installed here: pip install flash-attn. Or use sdpa.",
+        {
+            "train": {"attn_implementation": "flash_attention_2"},
+            "missing_kernels": ("flash-attn",),
+        },
+    ),
+    (
+        "Not enough host memory: the process of the job needs 1.5 GB; the machines here have "
+        "1.0 GB. Choose a partition whose machines have more.",
+        {"resources": {"host_memory_gb": 1.0}},
     ),
     (
         "bfloat16 needs a card with bfloat16 units, which v100-16gb has not. "

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.preflight.experiments import GPT_2
+from tests.training.preflight.experiments import GPT_2, LLAMA_2_7B
 from tests.training.preflight.sentences import DPO, GPTQ, stands_in_the_way
 from training.preflight import SuiteFacts
 
@@ -84,6 +84,19 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         "Export 'gguf' is written for llama, mistral, qwen2, qwen3; model 'Llama-2-7B' is gpt2. "
         "Leave gguf out.",
         {"export": ("gguf",), "model": {"config": GPT_2}, "lora": {"target_modules": "all-linear"}},
+    ),
+    (
+        "Export 'gguf' cannot be written with rotary positions scaled by yarn, as those of model "
+        "'Llama-2-7B' are. Leave gguf out.",
+        {
+            "export": ("gguf",),
+            "model": {"config": LLAMA_2_7B | {"rope_scaling": {"type": "yarn", "factor": 4.0}}},
+        },
+    ),
+    (
+        "Export 'gguf' needs a BPE tokenizer; that of model 'Llama-2-7B' is of the kind Unigram. "
+        "Leave gguf out.",
+        {"export": ("gguf",), "model": {"tokenizer_kind": "Unigram"}},
     ),
     (
         "Export 'gguf' is for models that write text; recipe 'Labels' trains one that chooses "

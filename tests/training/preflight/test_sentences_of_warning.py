@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.preflight.experiments import FULL, LLAMA_2_7B, make_experiment
 from tests.training.preflight.sentences import is_worth_knowing
-from training.preflight import Lengths, SuiteFacts, check
+from training.preflight import CardFacts, Lengths, SuiteFacts, check
 
 PROMPTS = Lengths.of([(100, 3), (700, 1)], begins=[(50, 3), (600, 1)])
 CUT = {"lengths": Lengths.of([(100, 800), (900, 100)]), "max_tokens": 900}
@@ -20,7 +20,7 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"dataset": {"num_samples": 5000}},
     ),
     (
-        "Dataset 'alpaca' has not been checked yet.",
+        "Dataset 'alpaca' has not been checked yet. Check it on its page.",
         {"dataset": {"integrity_checked": False, "integrity_passed": False}},
     ),
     (
@@ -29,8 +29,14 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"dataset": {"num_samples": 100}},
     ),
     (
-        "The longest row has 900 tokens; rows are cut at max_length 512.",
+        "The longest row has 900 tokens; rows are cut at max_length 512. To keep all of it, set "
+        "max_length to 900.",
         {"dataset": {"max_tokens": 900}},
+    ),
+    (
+        "The longest row has 5000 tokens; rows are cut at max_length 512. The model reads 4096 at "
+        "most: split long rows.",
+        {"dataset": {"max_tokens": 5000}},
     ),
     (
         "max_length 8192 is above the 4096 tokens that model 'Llama-2-7B' was made for. "
@@ -38,17 +44,22 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"train": {"max_length": 8192}},
     ),
     (
+        "Of lora target_modules v_porj, a.k_proj are not in model 'Llama-2-7B'. It has q_proj, "
+        "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; all-linear means all of them.",
+        {"lora": {"target_modules": ("q_proj", "v_porj", "a.k_proj")}},
+    ),
+    (
         "learning_rate 0.5 is far from the usual for lora: 1e-05 to 0.005.",
         {"train": {"learning_rate": 0.5}},
     ),
     (
         "global_batch_size 8 is more than the dataset's 5 rows: every step sees some of them "
-        "twice.",
+        "twice. Set it to that or less.",
         {"dataset": {"num_samples": 5}},
     ),
     (
         "warmup_steps 1000 is not less than the run's 1000 steps: the learning rate never reaches "
-        "its value.",
+        "its value. Set it below that; a tenth of them is usual.",
         {"train": {"warmup_steps": 1000}},
     ),
     (
@@ -58,6 +69,21 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
     (
         "Strategy fsdp has nothing to shard on the CPU and is ignored.",
         {"resources": {"strategy": "fsdp", "gpus": 0}},
+    ),
+    (
+        "No worker of partition 'night' is running now: the job will wait until one comes.",
+        {"resources": {"idle_partition": "night"}},
+    ),
+    (
+        "No worker that is running now has 1 × a100-80gb: the job will wait until one comes.",
+        {
+            "resources": {
+                "cards": (
+                    CardFacts(gpu_type="a100-80gb", worker="a", is_running=False),
+                    CardFacts(gpu_type="l4", worker="b"),
+                )
+            }
+        },
     ),
     (
         "No gpu_type is given, so whether the job fits is not known; times are those of an "
@@ -114,7 +140,7 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "eval.interval 50 measures nothing without a validation split. The splits of dataset "
-        "'alpaca': train.",
+        "'alpaca': train. Hold some rows out as one on the dataset's page, or leave it out.",
         {"eval_interval": 50, "dataset": {"splits": ("train",)}},
     ),
     (
@@ -135,7 +161,18 @@ def test_what_is_worth_knowing_is_said(sentence: str, changes: dict[str, Any]) -
     is_worth_knowing(sentence, **changes)
 
 
+@pytest.mark.parametrize(
+    "target", ["lm_head", "embed_tokens", "self_attn.q_proj", "model.layers.3.mlp.up_proj"]
+)
+def test_targets_that_peft_finds_get_no_word(target: str) -> None:
+    report = check(make_experiment(lora={"target_modules": (target,)}))
+    assert (report.errors, report.warnings) == ((), ())
+
+
 def test_of_few_rows_that_are_cut_only_the_longest_is_told() -> None:
     lengths = Lengths.of([(100, 999), (900, 1)])
     warnings = check(make_experiment(dataset={"lengths": lengths, "max_tokens": 900})).warnings
-    assert warnings == ("The longest row has 900 tokens; rows are cut at max_length 512.",)
+    assert warnings == (
+        "The longest row has 900 tokens; rows are cut at max_length 512. To keep all of it, set "
+        "max_length to 900.",
+    )

@@ -20,7 +20,7 @@ from training.trainer.exports.compare import asking as asking_model
 from training.trainer.exports.failure import ExportFailed
 from training.trainer.exports.gguf_vocabulary import Vocabulary, vocabulary_of
 from training.trainer.quiet import without_progress_bars
-from training.trainer.spec import GGUF_MODEL_TYPES
+from training.trainer.spec import GGUF_MODEL_TYPES, GGUF_ROPE_TYPES
 
 F16, Q8_0 = "model-f16.gguf", "model-q8_0.gguf"
 BLOCK = 32  # values that share a scale in q8_0
@@ -36,7 +36,7 @@ def check(config: Any, tokenizer: Any, folder: Path) -> None:
             f"gguf is written for {', '.join(GGUF_MODEL_TYPES)}; this model is {config.model_type}"
         )
     scaling = _rope(config).get("rope_type", "default")
-    if scaling not in ("default", "llama3", "linear"):
+    if scaling not in GGUF_ROPE_TYPES:
         raise ExportFailed(f"gguf: rotary positions scaled by {scaling} cannot be written")
     vocabulary_of(tokenizer, folder, config.vocab_size)
 
