@@ -5,13 +5,15 @@ Whether a change helps, and whether it goes at all, is for `fixes` to find out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from training.preflight.batches import FLAT_ATTENTION, lies_flat
 from training.preflight.estimate import Estimate
 from training.preflight.facts import Experiment
-from training.preflight.hardware import gpus_of
+from training.preflight.hardware import card_for, gpus_of
 from training.trainer.spec import METHODS, WHOLE_TENSORS
 
 SHORTEST_ROW_TOKENS = 128
@@ -141,7 +143,7 @@ def _other_methods(e: Experiment) -> Iterator[Change]:
             experiment=then,
             keeps_result=False,
         )
-        lightest = {
+        lightest: dict[str, Any] = {
             "gradient_checkpointing": True,
             "grad_accum": e.train.grad_accum * (e.micro_batch_size // rows),
         }
@@ -186,3 +188,50 @@ def faster(e: Experiment) -> Iterator[Change]:
             keeps_result=not _compares_rows(e),
             grad_accum=1,
         )
+    if e.train.attn_implementation == "eager":
+        yield _with_train(e, "Use sdpa attention", attn_implementation="sdpa")
+    yield from _in_bfloat16(e)
+    yield from _packed(e)
+
+
+def _in_bfloat16(e: Experiment) -> Iterator[Change]:
+    """Where a card that has units for it computes in float32. Weights that are trained stay in
+    float32, for small updates are lost on shorter ones."""
+    computes_in_float32 = e.train.dtype == "float32" and e.resources.mixed_precision == "no"
+    if not computes_in_float32 or e.resources.gpus < 1 or not card_for(e.resources).has_bf16:
+        return
+    yield Change(
+        title="Compute in bfloat16 with mixed precision",
+        patch={"resources": {"mixed_precision": "bf16"}},
+        experiment=replace(e, resources=replace(e.resources, mixed_precision="bf16")),
+        keeps_result=False,
+    )
+    if e.tuning != "full":
+        yield _with_train(e, "Load the weights in bfloat16", keeps_result=False, dtype="bfloat16")
+
+
+def _packed(e: Experiment) -> Iterator[Change]:
+    """With as many packs in a step as hold about the rows that there were, and with the attention
+    that needs no padding inside a pack. Of rows that nobody has looked at it is not known whether
+    they are short."""
+    method, lengths = METHODS.get(e.recipe.method), e.dataset.lengths
+    if method is None or "packing" not in method.settings or e.train.packing or lengths is None:
+        return
+    settings: dict[str, Any] = {"packing": True}
+    if e.train.attn_implementation != FLAT_ATTENTION:
+        settings["attn_implementation"] = FLAT_ATTENTION
+    packed = replace(e, train=replace(e.train, **settings))
+    rows, packs = e.rows_an_epoch, packed.rows_an_epoch
+    if not rows or not packs or packs >= rows or not lies_flat(packed):
+        return
+    devices, batch = max(e.resources.gpus, 1), e.train.global_batch_size
+    each = max(round(batch * packs / rows / devices), 1)
+    packs_a_step = "1 pack" if each * devices == 1 else f"{each * devices} packs"
+    yield _with_train(
+        e,
+        f"Put short rows together: {packs_a_step} a step instead of {batch} rows",
+        keeps_result=False,
+        **settings,
+        global_batch_size=each * devices,
+        grad_accum=math.gcd(each, e.train.grad_accum),
+    )

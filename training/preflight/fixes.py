@@ -10,7 +10,7 @@ from training.preflight import changes
 from training.preflight.changes import Change, Needs
 from training.preflight.estimate import Estimate
 from training.preflight.facts import Experiment
-from training.preflight.rules import found_by_rules
+from training.preflight.rules import errors_by_rules
 from training.preflight.shortages import lacks
 
 MOST_FIXES = 5
@@ -81,19 +81,15 @@ def _goes_beside(
 ) -> Callable[[Experiment, Estimate | None], bool]:
     """Whether another experiment is refused for nothing that this one is not refused for, and
     wants no more of anything that there is too little of."""
-    said = _errors(experiment)
+    said = errors_by_rules(experiment)
     lacking = {lack.what: lack.needed for lack in lacks(experiment, now)}
 
     def goes(other: Experiment, then: Estimate | None) -> bool:
-        if then is None or not _errors(other) <= said:
+        if then is None or not errors_by_rules(other) <= said:
             return False
         return all(lack.needed <= lacking.get(lack.what, 0) for lack in lacks(other, then))
 
     return goes
-
-
-def _errors(experiment: Experiment) -> set[str]:
-    return {finding.sentence for finding in found_by_rules(experiment) if finding.is_error}
 
 
 def _once(needs: Needs) -> Needs:
@@ -112,7 +108,8 @@ def _helps(now: Estimate, then: Estimate, too_large: bool) -> bool:
     if too_large:
         gains = then.memory.total_mb < now.memory.total_mb
         return gains or (then.fits is True and now.fits is False)
-    gain = now.speed.time_per_step_ms / then.speed.time_per_step_ms
+    # By tokens, as a step of packs is not a step of rows.
+    gain = then.speed.tokens_per_second / now.speed.tokens_per_second
     return then.fits is True and gain > WORTHWHILE_SPEEDUP
 
 

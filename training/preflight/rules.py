@@ -13,3 +13,7 @@ RULES: tuple[Rule, ...] = (
 
 def found_by_rules(experiment: Experiment) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(experiment)]
+
+
+def errors_by_rules(experiment: Experiment) -> set[str]:
+    return {finding.sentence for finding in found_by_rules(experiment) if finding.is_error}
