@@ -17,6 +17,7 @@ from training.preflight.report import Confidence, Report
 from training.preflight.rules import found_by_rules
 from training.preflight.shape import shape_of
 from training.preflight.shortages import lacks
+from training.preflight.way_out import way_out
 
 # Median errors over each source with the rules and constants that the others have taught
 # (``python -m benchmarks.preflight_accuracy``, "A source that nothing was read off").
@@ -47,7 +48,7 @@ def check(experiment: Experiment, corrections: Corrections = NO_RUNS) -> Report:
         )
         return _refused([*findings, unknown])
     fixes = find_fixes(experiment, needs, needs_of)
-    findings += _too_large(experiment, needs, fixes)
+    findings += _too_large(experiment, needs, fixes, needs_of)
     if experiment.dataset.mean_tokens is None and not experiment.rows_are_alike:
         findings.append(
             warning(
@@ -76,12 +77,13 @@ def _needs(model: ModelFacts, corrections: Corrections) -> Needs:
     return needs_of
 
 
-def _too_large(experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...]) -> list[Finding]:
+def _too_large(
+    experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...], needs_of: Needs
+) -> list[Finding]:
     found = []
     for lack in lacks(experiment, needs):
-        way_out = next((fix for fix in fixes if fix.fits), None) if lack.what == "memory" else None
-        said = f" {way_out.title}: {way_out.estimated_vram_mb / 1024:.1f} GB." if way_out else ""
-        found.append(shortage(lack.sentence + said))
+        more = f" {way_out(experiment, needs, fixes, needs_of)}" if lack.what == "memory" else ""
+        found.append(shortage(lack.sentence + more))
     return found
 
 
