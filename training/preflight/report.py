@@ -9,6 +9,7 @@ from training.preflight.batches import Batches
 from training.preflight.corrections import FORMULAS, Correction
 from training.preflight.fixes import Fix
 from training.preflight.memory import MemoryEstimate
+from training.preflight.shortages import DOES_NOT_FIT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,6 @@ class Confidence:
                 "formulas": FORMULAS,
             }
         return told
-
-
-DOES_NOT_FIT = "Does not fit: "
 
 
 @dataclass(frozen=True, kw_only=True)

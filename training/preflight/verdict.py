@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.preflight import compatibility, exports, host, limits, methods, pitfalls
+from training.preflight import host
 from training.preflight.batches import batches_of
+from training.preflight.changes import Needs
 from training.preflight.corrections import NO_RUNS, Correction, Corrections, Factor
 from training.preflight.estimate import Estimate, estimate
 from training.preflight.facts import Experiment, ModelFacts
 from training.preflight.findings import Finding, Weight, shortage, warning
-from training.preflight.fixes import Fix, Needs, find_fixes
+from training.preflight.fixes import Fix, find_fixes
 from training.preflight.hardware import MIB
-from training.preflight.report import DOES_NOT_FIT, Confidence, Report
+from training.preflight.report import Confidence, Report
+from training.preflight.rules import found_by_rules
 from training.preflight.shape import shape_of
+from training.preflight.shortages import lacks
+from training.preflight.way_out import way_out
 
 # Median errors over each source with the rules and constants that the others have taught
 # (``python -m benchmarks.preflight_accuracy``, "A source that nothing was read off").
@@ -32,8 +36,7 @@ INFERRED = Confidence(
 def check(experiment: Experiment, corrections: Corrections = NO_RUNS) -> Report:
     """Judge an experiment, with what own runs have taught. Raises nothing, whatever the facts
     are."""
-    rules = compatibility.RULES + pitfalls.RULES + methods.RULES + exports.RULES + limits.RULES
-    findings = [finding for rule in rules for finding in rule(experiment)]
+    findings = found_by_rules(experiment)
     if any(finding.weight is Weight.INCOMPATIBLE for finding in findings):
         return _refused(findings)
     needs_of = _needs(experiment.model, corrections)
@@ -45,7 +48,7 @@ def check(experiment: Experiment, corrections: Corrections = NO_RUNS) -> Report:
         )
         return _refused([*findings, unknown])
     fixes = find_fixes(experiment, needs, needs_of)
-    findings += _too_large(experiment, needs, fixes)
+    findings += _too_large(experiment, needs, fixes, needs_of)
     if experiment.dataset.mean_tokens is None and not experiment.rows_are_alike:
         findings.append(
             warning(
@@ -74,38 +77,13 @@ def _needs(model: ModelFacts, corrections: Corrections) -> Needs:
     return needs_of
 
 
-def _too_large(experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...]) -> list[Finding]:
+def _too_large(
+    experiment: Experiment, needs: Estimate, fixes: tuple[Fix, ...], needs_of: Needs
+) -> list[Finding]:
     found = []
-    if needs.fits is False:
-        has = (needs.capacity_mb or 0) / 1024
-        where = "this machine" if needs.card.is_cpu else f"the {needs.card.slug}"
-        kind = "memory" if needs.card.is_cpu else "GPU memory"
-        sentence = (
-            f"{DOES_NOT_FIT}needs {needs.memory.total_mb / 1024:.1f} GB of {kind}, "
-            f"{where} has {has:.1f} GB."
-        )
-        way_out = next((fix for fix in fixes if fix.fits), None)
-        if way_out:
-            sentence += f" {way_out.title}: {way_out.estimated_vram_mb / 1024:.1f} GB."
-        found.append(shortage(sentence))
-    free = experiment.resources.disk_free_mb
-    if free is not None and needs.disk_required_mb > free:
-        found.append(
-            shortage(
-                "Not enough disk: checkpoints and exports need "
-                f"{needs.disk_required_mb / 1024:.1f} GB, {max(free, 0) / 1024:.1f} GB are free. "
-                "Lower save_total_limit or free space."
-            )
-        )
-    found += [shortage(one) for one in host.lacks_host_memory(experiment, needs.host)]
-    for kind, needs_gb in exports.exports_without_room(experiment, needs.shape, needs.memory):
-        found.append(
-            shortage(
-                f"Export '{kind}' needs {needs_gb:.1f} GB of host memory, the machines here have "
-                f"{experiment.resources.host_memory_gb:.1f} GB. Leave it out, or make it elsewhere "
-                "from safetensors."
-            )
-        )
+    for lack in lacks(experiment, needs):
+        more = f" {way_out(experiment, needs, fixes, needs_of)}" if lack.what == "memory" else ""
+        found.append(shortage(lack.sentence + more))
     return found
 
 
