@@ -18,7 +18,7 @@ from django.utils import timezone
 from training import checking, measurements, preflight, quotas
 from training.models import Job, Probe
 from training.preflight.findings import shortage
-from training.preflight.report import DOES_NOT_FIT
+from training.preflight.shortages import DOES_NOT_FIT
 from training.trainer import events
 
 log = logging.getLogger(__name__)
