@@ -103,7 +103,9 @@ def test_pairs_take_the_memory_and_the_time_of_twice_the_rows() -> None:
 def test_answers_to_other_prompts_take_time_but_no_memory() -> None:
     judged = needs(learning("kto", use_peft=True))
     once = needs(make_experiment(train={"gradient_checkpointing": True}, stack=ALL_LOGITS))
-    assert judged.memory.activations_bytes == once.memory.activations_bytes
+    in_a_step = {one.name: one.bytes for one in judged.memory.moments}
+    del in_a_step["reference"]  # before the first
+    assert in_a_step == {one.name: one.bytes for one in once.memory.moments}
     assert 1.1 < judged.speed.time_per_step_ms / LORA.speed.time_per_step_ms < 1.4
 
 
