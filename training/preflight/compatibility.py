@@ -223,17 +223,23 @@ def adapter_targets_do_not_exist(e: Experiment) -> Iterator[Finding]:
     if e.tuning == "full" or shape is None or not shape.exact or modules == "all-linear":
         return
     wanted = (modules,) if isinstance(modules, str) else tuple(dict.fromkeys(modules))
-    linears = (*shape.linears, *(shape.tower.linears if shape.tower else ()))
-    names = {one.name for one in linears if not one.is_expert} | _beside_the_layers(e)
-    missing = tuple(name for name in wanted if not _is_there(name, names))
+    trained = {one.name for one in shape.linears if not one.is_expert} | _beside_the_layers(e)
+    held = {one.name for one in shape.tower.linears} if shape.tower else set()
+    missing = tuple(name for name in wanted if not _is_there(name, trained | held))
     has = listed(tuple(dict.fromkeys(one.name for one in shape.linears)))
-    sentence = f"not in model '{e.model.name}'. It has {has}; all-linear means all of them."
+    there_is = f"It has {has}; all-linear means all of them."
+    sentence = f"not in model '{e.model.name}'. {there_is}"
     shown = f"{listed(missing[:MOST_NAMED])}{_and_more(missing)}"
     if len(missing) == len(wanted):
         yield error(f"lora target_modules {shown or 'none'} are {sentence}")
     elif missing:
         is_are = "is" if len(missing) == 1 else "are"
         yield warning(f"Of lora target_modules {shown} {is_are} {sentence}")
+    if len(missing) < len(wanted) and not any(_is_there(name, trained) for name in wanted):
+        yield error(
+            f"lora target_modules {listed(wanted[:MOST_NAMED])}{_and_more(wanted)} reach only the "
+            f"part of model '{e.model.name}' that sees, which text does not train. {there_is}"
+        )
 
 
 def _beside_the_layers(e: Experiment) -> set[str]:

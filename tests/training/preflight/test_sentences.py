@@ -8,6 +8,7 @@ import pytest
 
 from tests.training.preflight.experiments import FULL, LLAMA_2_7B, SOUND, make_experiment
 from tests.training.preflight.sentences import DPO, GPTQ, stands_in_the_way
+from tests.training.preflight.test_shape import GEMMA_3_4B
 from training.preflight import Lengths, check
 
 
@@ -200,6 +201,12 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
         "lora target_modules foo.q_proj are not in model 'Llama-2-7B'. It has q_proj, k_proj, "
         "v_proj, o_proj, gate_proj, up_proj, down_proj; all-linear means all of them.",
         {"lora": {"target_modules": ("foo.q_proj",)}},
+    ),
+    (
+        "lora target_modules fc1 reach only the part of model 'Llama-2-7B' that sees, which text "
+        "does not train. It has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; "
+        "all-linear means all of them.",
+        {"lora": {"target_modules": ("fc1",)}, "model": {"config": GEMMA_3_4B}},
     ),
     (
         "lora target_modules may be at most 1000 names; there are 1001.",
