@@ -28,7 +28,7 @@ from training import (
     scheduler,
 )
 from training.lifecycle import IllegalMove
-from training.models import FINAL, Checkpoint, Experiment, Job, Status
+from training.models import FINAL, Checkpoint, Experiment, Job, Recipe, Status
 from training.preflight.findings import shortage
 from training.trainer import spec
 
@@ -143,7 +143,69 @@ def create_job(
 def judge(plan: dict[str, Any], project_id: uuid.UUID | None) -> preflight.Report:
     """What stands in the way of a plan that is `complete`, the project's quota included, and what
     it would need."""
-    return within_quota(checking.check(plan), project_id, plan["resources"])
+    report = in_words_of_a_body(checking.check(plan), plan)
+    return within_quota(report, project_id, plan["resources"])
+
+
+def in_words_of_a_body(report: preflight.Report, plan: dict[str, Any]) -> preflight.Report:
+    """With fixes whose patch a body of the API takes: of another method the recipe that ships, and
+    what that one would leave otherwise than the fix was judged with."""
+    methods = {method for fix in report.fixes if (method := _method_of(fix))}
+    if not methods:
+        return report
+    built_in = Recipe.objects.filter(built_in=True, project=None, name__in=methods)
+    recipes = {recipe.name: recipe for recipe in built_in}
+    fixes = tuple(_with_its_recipe(fix, plan, recipes) for fix in report.fixes)
+    return replace(report, fixes=fixes)
+
+
+def _method_of(fix: preflight.Fix) -> str | None:
+    method: str | None = fix.patch.get("recipe", {}).get("method")
+    return method
+
+
+def _with_its_recipe(
+    fix: preflight.Fix, plan: dict[str, Any], recipes: dict[str, Recipe]
+) -> preflight.Fix:
+    method = _method_of(fix)
+    if method is None:
+        return fix
+    recipe = recipes[method]
+    patch = {section: values for section, values in fix.patch.items() if section != "recipe"}
+    alone = complete({**plan, "recipe": recipe, "train": patch.get("train", {}), "lora": {}})
+    wanted = settings_of(fix, instead_of=plan["recipe"])
+    for section in ("train", "lora"):
+        otherwise = {
+            name: value
+            for name, value in wanted[section].items()
+            if _listed(alone[section].get(name)) != value
+        }
+        if values := {**patch.get(section, {}), **otherwise}:
+            patch[section] = values
+    return replace(fix, patch={"recipe_id": str(recipe.pk), **patch})
+
+
+def settings_of(fix: preflight.Fix, *, instead_of: Recipe) -> dict[str, dict[str, Any]]:
+    """What the fix was judged with, by section. An adapter learns at a rate of its own: that of all
+    weights would be far too low for it."""
+    experiment = fix.experiment
+    train = asdict(experiment.train)
+    del train["max_steps" if train["max_steps"] is None else "num_train_epochs"]
+    if experiment.recipe.method != instead_of.method == "full":
+        del train["learning_rate"]
+    lora = asdict(experiment.lora) if experiment.tuning != "full" else {}
+    names = ("gpus", "gpu_type", "strategy", "mixed_precision")
+    resources = {name: getattr(experiment.resources, name) for name in names}
+    sections = {"train": train, "lora": lora, "resources": resources}
+    return {
+        section: {name: _listed(value) for name, value in values.items()}
+        for section, values in sections.items()
+    }
+
+
+def _listed(value: Any) -> Any:
+    """As JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def within_quota(

@@ -266,7 +266,7 @@ class AdapterReference(StrictSerializer):
     adapter_id = serializers.UUIDField()
 
 
-class PlanSerializer(serializers.Serializer[Any]):
+class PlanSerializer(StrictSerializer):
     """What is to be trained: the body of a preflight, and the greater part of that of a job."""
 
     base_model_id = VisibleField(BaseModel, source="base_model")

@@ -103,7 +103,8 @@ class ConfidenceSerializer(Shape):
 
 
 class FixSerializer(Shape):
-    """A change that helps; ``patch`` is merged into the body of the request."""
+    """A change that helps; ``patch`` is merged into the body of the request, section by section,
+    and then comes to what the numbers here say."""
 
     title = serializers.CharField()
     patch = serializers.DictField()

@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from accounts.models import Project
 from accounts.scoping import may_change, writable_by
-from training import preflight, services
+from training import services
 from training.api.recipes import RecipeSerializer
 from training.api.serializers import JobCreateSerializer
 from training.models import Draft, Job, Recipe
@@ -220,26 +220,41 @@ def go_through(draft: Draft, step: str) -> str:
 
 def fix(draft: Draft, title: str, user: Any) -> Sheet:
     """Apply the fix of that name that preflight offers now. Raises Gone where it no longer does."""
-    report = Sheet(draft, user).report
+    before = Sheet(draft, user)
+    report = before.report
     found = next((one for one in (report.fixes if report else ()) if one.title == title), None)
     if found is None:
         raise Gone(f"'{title}' is not offered any more: something else was changed meanwhile.")
-    sheet = answer(draft, _said_by(found), user)
-    # Preflight is where one is, and shows it.
-    sheet.draft.notes = [note for note in sheet.draft.notes if note["step"] != "preflight"]
-    sheet.draft.save(update_fields=["notes"])
+    recipe = before.recipe
+    assert recipe is not None  # without one there is no report
+    with transaction.atomic():
+        sheet = answer(draft, _said_by(found.patch), user)
+        # Another recipe or card brings defaults of its own, and the fix was judged without them.
+        wanted = services.settings_of(found, instead_of=recipe)
+        sheet = answer(sheet.draft, _otherwise(sheet, wanted), user)
+        # Preflight is where one is, and shows it.
+        sheet.draft.notes = [note for note in sheet.draft.notes if note["step"] != "preflight"]
+        sheet.draft.save(update_fields=["notes"])
     return sheet
 
 
-def _said_by(found: preflight.Fix) -> dict[str, str]:
-    patch = dict(found.patch)
-    said = {}
-    if method := patch.pop("recipe", {}).get("method"):
-        said["recipe_id"] = str(Recipe.objects.get(built_in=True, name=method, project=None).pk)
+def _said_by(patch: dict[str, Any]) -> dict[str, str]:
+    said: dict[str, str] = {}
     for section, values in patch.items():
-        for name, value in values.items():
-            said[f"{section}.{name}"] = fields.shown(value)
+        if isinstance(values, dict):
+            said |= {f"{section}.{name}": fields.shown(value) for name, value in values.items()}
+        else:
+            said[section] = values
     return said
+
+
+def _otherwise(sheet: Sheet, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Of the settings that are wanted, those that the draft does not come to."""
+    return {
+        path: text
+        for path, text in _said_by(wanted).items()
+        if path in ASKED and sheet.asks(path) and sheet.value(path) != text
+    }
 
 
 # --- The end -------------------------------------------------------------------------------------
