@@ -18,7 +18,7 @@ from registry.doctor.lengths import Lengths
 from registry.doctor.likeness import VALUES, Keys, Sketches, sketches_of
 from registry.doctor.mend import Mending
 from registry.doctor.named_images import problem_with
-from registry.doctor.readers import NOT_JSON, Batch
+from registry.doctor.readers import Batch
 from registry.doctor.report import MOST_COLUMNS
 from registry.doctor.rows import Judged, judge
 from registry.doctor.texts import VERY_LONG_CHARACTERS, troubles
@@ -81,12 +81,7 @@ def examine(job: Job) -> Examined:
         if problem is not None:
             found.findings.add(replace(problem, file=job.file, line=line or None))
             continue
-        try:
-            judged = _judged(row, line, job, found)
-        except RecursionError:
-            message = "Not JSON that can be read: too large or too deep."
-            found.findings.add(replace(NOT_JSON, message=message, file=job.file, line=line))
-            continue
+        judged = _judged(row, line, job, found)
         if judged is None:
             continue
         keys.append(judged.key)

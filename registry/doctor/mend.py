@@ -44,10 +44,7 @@ class Mending:
 
 
 def _is_usable(row: dict[str, Any], kind: str) -> bool:
-    try:
-        judged = judge(row)
-    except RecursionError:
-        return False
+    judged = judge(row)
     return judged.is_usable and judged.kind == kind
 
 

@@ -81,11 +81,19 @@ def _write(
             place = "validation" if held else split
             if place not in files:
                 path = target / f"{place}.jsonl"
-                files[place] = stack.enter_context(open(path, "w", encoding="utf-8"))
-            files[place].write(json.dumps(mended.row, ensure_ascii=False, default=str) + "\n")
+                files[place] = stack.enter_context(open(path, "wb"))
+            files[place].write(_line_of(mended.row))
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
+
+
+def _line_of(row: dict[str, Any]) -> bytes:
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:  # half of a pair of surrogates, which only an escape can say
+        return json.dumps(row, default=str).encode() + b"\n"
 
 
 def _mending(repair: Repair) -> Mending:

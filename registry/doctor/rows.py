@@ -10,6 +10,8 @@ from registry.doctor.findings import Finding, Level
 from registry.doctor.keys import key_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+MOST_DEPTH = 100
+_NESTING = (dict, list)
 # Names that others give; where all rows have them, `layouts` reads them so.
 FOREIGN = {
     "instruction": "Rename instruction to prompt and output to completion.",
@@ -56,9 +58,32 @@ class Judged:
         )
 
 
+def _is_too_deep(row: dict[str, Any]) -> bool:
+    """Whoever walks through such a row comes to Python's own limit: some sooner than others."""
+    level = [value for value in row.values() if type(value) in _NESTING]
+    for _ in range(MOST_DEPTH):
+        if not level:
+            return False
+        level = [
+            value
+            for outer in level
+            for value in (outer.values() if type(outer) is dict else outer)
+            if type(value) in _NESTING
+        ]
+    return bool(level)
+
+
 def judge(row: dict[str, Any]) -> Judged:
     """Find the row's kind and what is wrong with it."""
     judged = Judged()
+    if _is_too_deep(row):
+        judged.blame(
+            "not_json",
+            "",
+            f"Lists and objects in the row are nested more than {MOST_DEPTH} deep.",
+            "Correct the row, or remove it.",
+        )
+        return judged
     if "chosen" in row and "rejected" in row:
         judged.content = _judge_preference(row, judged)
         judged.asked = judged.content[0]

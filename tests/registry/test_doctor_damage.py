@@ -97,6 +97,25 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch, name: str, pack: An
     assert peak < 20_000_000
 
 
+@pytest.mark.parametrize("depth", [99, 100, 500, 995, 100_000])
+@pytest.mark.parametrize(("begins", "ends"), [("[", "]"), ('{"a": ', "}")])
+def test_a_row_nested_without_end_is_told_and_left_out_of_a_copy(
+    tmp_path: Path, depth: int, begins: str, ends: str
+):
+    """Wherever it goes deep, and whoever walks through it."""
+    talk = '{"messages": [{"role": "assistant", "content": "b"%s}]%s}'
+    deep = f"{begins * depth}1{ends * depth}"
+    lines = [talk % ("", ""), talk % (f', "z": {deep}', ""), talk % ("", f', "z": {deep}')]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    report = doctor.check(tmp_path)
+    is_read = [True, depth + 2 <= 100, depth <= 100]
+    assert report.num_samples == sum(is_read)
+    assert report.findings.counts["not_json"] == 3 - sum(is_read)
+    asked = {"target": str(tmp_path / "copy"), "drop_duplicates": False}
+    made = repair.carry_out(orders.Order(path=str(tmp_path), repair=asked), lambda *read: None)
+    assert made["counts"]["kept"] == sum(is_read)
+
+
 @pytest.mark.parametrize("name", ["r.csv", "r.json", "r.txt", "r.jsonl"])
 def test_a_row_without_end_is_read_past_and_not_into_memory(tmp_path: Path, monkeypatch, name: str):
     monkeypatch.setattr(readers, "LONGEST_LINE_BYTES", 100_000)
