@@ -127,7 +127,7 @@ def test_what_opens_on_a_page_is_too(
     page = visitor.open(
         pages["job"][0], viewport={"width": width, "height": 800}, color_scheme=scheme
     )
-    found = []
+    found: list[str] = []
 
     def look(what: str) -> None:
         found.extend(f"{what}: {problem}" for problem in _problems(page, width, RULES[scheme]))
