@@ -96,14 +96,15 @@ class AdaptersAsked(lists.Asked):
 def models(user: Any, asked: Mapping[str, str], size: int = CARDS_A_PAGE) -> dict[str, Any]:
     """What ``_filters.html`` and ``registry/_model_cards.html`` show. Raises BadRequest."""
     form = ModelsAsked(asked, user).valid()
-    found = BaseModelFilter(form.narrows, queryset=BaseModel.objects.visible_to(user)).qs
+    visible = BaseModel.objects.visible_to(user)
+    found = BaseModelFilter(form.narrows, queryset=visible).qs
     # A model's card may be long and its config.json is not needed here.
     shown = BaseModel.objects.defer("model_card", "metadata")
     rows, question = form.in_order(found), form.question(user, BaseModel)
-    return {
-        "form": form,
-        "page": lists.page_of(rows, shown, asked.get("page"), question, size=size),
-    }
+    page = lists.page_of(rows, shown, asked.get("page"), question, size=size)
+    # The wizard narrows by itself, so that what was asked does not tell.
+    none_yet = page.paginator.count == 0 and not visible.exists()
+    return {"form": form, "page": page, "none_yet": none_yet}
 
 
 def adapters(user: Any, asked: Mapping[str, str]) -> Page[Any]:

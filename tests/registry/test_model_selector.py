@@ -106,8 +106,14 @@ def test_a_script_gets_the_cards_alone(ana: User) -> None:
 def test_nothing_found_and_nothing_there_are_two_things(ana: User) -> None:
     client = Client()
     client.force_login(ana)
-    assert "/api/base-models" in Page(client.get("/models")).words
-    assert "No base model is like that." in Page(client.get("/models?q=x")).words
+    for path in ("/models", "/models?q=x", "/jobs/new"):  # where trainable ones are asked for
+        page = Page(client.get(path, follow=True))
+        assert "No model yet." in page.words
+        led_to = {attrs.get("href") for tag, attrs in page.tags if tag == "a"}
+        assert {"/transfers/new?kind=hf_model", "/models/upload", "/models/new"} <= led_to
+    make.make_model(name="y", trainable=False)
+    for path in ("/models?q=x", "/jobs/new"):
+        assert "No base model is like that." in Page(client.get(path, follow=True)).words
 
 
 @pytest.mark.parametrize(("number", "shown"), [("2", "2"), ("9", "2"), ("-1", "1"), ("x", "1")])
