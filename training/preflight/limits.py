@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from training.preflight.compatibility import LARGEST_RATE
 from training.preflight.facts import CardFacts, Experiment
 from training.preflight.findings import Finding, Rule, error, listed, shortage, warning
-from training.preflight.hardware import card_for, find_card, gpus_of, known_cards, same_card
+from training.preflight.hardware import (
+    REFERENCE_CARD,
+    card_for,
+    find_card,
+    gpus_of,
+    known_cards,
+    same_card,
+)
 from training.trainer.spec import MIXED_PRECISION, STRATEGIES, WHOLE_TENSORS
 
 FLASH_ATTENTION_CAPABILITY = 8.0
@@ -134,6 +141,16 @@ def gpu_type_is_not_known(e: Experiment) -> Iterator[Finding]:
         yield error(f"GPU type '{wanted}' is not known. Known: {listed(known_cards())}.")
 
 
+def card_is_not_in_the_catalogue(e: Experiment) -> Iterator[Finding]:
+    card = card_for(e.resources)
+    if card.is_guessed and not card.is_cpu:
+        yield warning(
+            f"Nothing is known of the card {card.slug} but its memory: times are those of an "
+            f"{REFERENCE_CARD}, and whether it has bfloat16 units is not known. A probe measures "
+            "both."
+        )
+
+
 def partition_lacks_the_cards(e: Experiment) -> Iterator[Finding]:
     gpus, wanted = e.resources.gpus, e.resources.gpu_type
     if gpus < 1 or not e.resources.cards:
@@ -251,6 +268,7 @@ RULES: tuple[Rule, ...] = (
     warm_up_never_ends,
     strategy_does_not_fit,
     gpu_type_is_not_known,
+    card_is_not_in_the_catalogue,
     partition_lacks_the_cards,
     nobody_is_running_there,
     card_lacks_a_type,

@@ -27,6 +27,9 @@ ON_A_CARD = Confidence(
     basis="published runs: 197 for memory and 336 for speed, each source judged by what the "
     "others have taught",
 )
+ON_ANOTHER_CARD = Confidence(
+    memory_percent=7, time_percent=200, basis="a card whose rate nobody has told"
+)
 ON_THE_CPU = Confidence(memory_percent=30, time_percent=100, basis="a rough figure per core")
 INFERRED = Confidence(
     memory_percent=20, time_percent=40, basis="a shape inferred from the model's size"
@@ -134,6 +137,8 @@ def _confidence(experiment: Experiment, needs: Estimate, correction: Correction)
     general = ON_A_CARD if needs.shape.exact else INFERRED
     if needs.card.is_cpu:
         general = ON_THE_CPU
+    elif needs.card.is_guessed:
+        general = ON_ANOTHER_CARD
     dataset = experiment.dataset
     return replace(
         general,

@@ -24,6 +24,16 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"dataset": {"integrity_checked": False, "integrity_passed": False}},
     ),
     (
+        "Nothing is known of the card warp-9 but its memory: times are those of an a100-80gb, and "
+        "whether it has bfloat16 units is not known. A probe measures both.",
+        {
+            "resources": {
+                "gpu_type": "warp-9",
+                "cards": (CardFacts(gpu_type="warp-9", memory_mb=80_000),),
+            }
+        },
+    ),
+    (
         "The run sees each of the 100 rows 80 times and will learn them by heart. "
         "Up to 10 times is usual.",
         {"dataset": {"num_samples": 100}},
@@ -154,6 +164,16 @@ WARNINGS: list[tuple[str, dict[str, Any]]] = [
         {"dataset": {"num_samples": 5200}, "train": {"max_steps": None, "num_train_epochs": 15.0}},
     ),
 ]
+
+
+def test_the_doubt_about_a_card_that_nobody_knows_is_told() -> None:
+    cards = (CardFacts(gpu_type="warp-9", memory_mb=80_000),)
+    told = check(make_experiment(resources={"gpu_type": "warp-9", "cards": cards})).confidence
+    known = check(make_experiment()).confidence
+    assert told is not None
+    assert known is not None
+    assert told.time_percent > 10 * known.time_percent
+    assert told.basis == "a card whose rate nobody has told"
 
 
 @pytest.mark.parametrize(("sentence", "changes"), WARNINGS, ids=[s for s, _ in WARNINGS])
