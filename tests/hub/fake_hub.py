@@ -38,6 +38,7 @@ class Fault:
     hang_seconds: float = 0  # before the body
     wrong_byte: int | None = None  # this byte of the body is another one
     no_ranges: bool = False  # answers with the whole file, whatever was asked for
+    late: int = 0  # a range begins so many bytes behind the one that was asked for
     other: bytes | None = None  # the file is this one now
 
 
@@ -314,7 +315,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range", "").removeprefix("bytes=")
         if asked and not fault.no_ranges:
             begin, _, end = asked.partition("-")
-            first, last = int(begin), min(int(end or last), last)
+            first, last = int(begin) + fault.late, min(int(end or last), last)
             if first >= size:
                 self.refuse(416, "")
                 return

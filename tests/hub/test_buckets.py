@@ -139,6 +139,17 @@ def test_a_cut_connection_goes_on_at_the_byte(buckets: Buckets, fetched: Bring) 
 
 
 @IN_THE_DATABASE
+def test_a_range_that_does_not_say_where_it_begins_is_asked_for_again(
+    buckets: Buckets, fetched: Bring
+) -> None:
+    buckets.fault_of = faults(Fault(cut_after=10_000), Fault(without="Content-Range"))
+    transfer = fetched(f"s3://{BUCKET}/sums/train.jsonl")
+    assert (transfer.status, transfer.failure) == (Status.COMPLETED, None)
+    rest = f"bytes=10000-{len(ROWS) - 1}"
+    assert [request.get("HTTP_RANGE") for request in buckets.bodies()] == [None, rest, rest]
+
+
+@IN_THE_DATABASE
 def test_a_paused_one_goes_on_at_the_byte_and_a_cancelled_one_leaves_nothing(
     buckets: Buckets, fetched: Bring, ana: User, settings: Any, home: Path
 ) -> None:

@@ -57,6 +57,7 @@ PASSING: dict[str, list[Fault | None]] = {
     ],
     "the hub is down": [Fault(status=503), Fault(status=500)],
     "too many requests": [Fault(status=429, headers={"Retry-After": "0"})],
+    "another range": [Fault(cut_after=1000), Fault(late=10), Fault(late=-10)],
     "no such range": [Fault(cut_after=1000), Fault(status=416)],
     "another file half-way": [Fault(cut_after=1000), Fault(other=ROWS[::-1])],
     "too much and too little": [Fault(other=ROWS + ROWS), Fault(other=ROWS[:100])],

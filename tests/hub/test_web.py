@@ -50,6 +50,18 @@ def test_a_file_comes_and_resumes_at_the_byte(hub: FakeHub, address: str, fetche
     assert hub.asked[-1].range == f"bytes=10000-{len(ROWS) - 1}"
 
 
+def test_another_range_than_was_asked_for_is_not_put_in_its_place(
+    hub: FakeHub, address: str, fetched: Bring
+) -> None:
+    """No hash would tell: the size would be right in the end."""
+    faults = [None, Fault(cut_after=10_000), Fault(late=100)]
+    hub.fault_of = lambda asked: faults.pop(0) if faults else None
+    transfer = fetched(address)
+    assert (transfer.status, transfer.failure) == (Status.COMPLETED, None)
+    dataset = Dataset.objects.get()
+    assert (Path(dataset.storage_path) / "train.jsonl").read_bytes() == ROWS
+
+
 def test_a_file_that_changes_meanwhile_is_not_mixed(
     hub: FakeHub, address: str, fetched: Bring
 ) -> None:

@@ -7,8 +7,25 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from registry.hub.selection import Plan
+from registry.hub.trouble import Trouble
 
 Opened = tuple[int, Iterator[bytes]]
+PARTIAL_CONTENT = 206
+
+
+def begins_at(status: int, content_range: str, offset: int, who: str) -> int:
+    """The byte that an answer begins with. A server may not know ranges, or give another one than
+    was asked for. Raises Trouble."""
+    if status != PARTIAL_CONTENT:
+        return 0
+    begin = content_range.removeprefix("bytes ").partition("-")[0]
+    if begin != str(offset):
+        raise Trouble(
+            "network",
+            f"{who} sent the bytes from {begin or '?'} on instead of {offset}.",
+            passes=True,
+        )
+    return offset
 
 
 class Source(Protocol):

@@ -31,7 +31,7 @@ from s3fs import S3FileSystem
 from activity.outgoing.http import NotAllowed, check_url, refuse_private
 from registry.hub.models import Transfer
 from registry.hub.selection import MOST_LEFT_OUT, Plan, RemoteFile, choose
-from registry.hub.sources import Opened, Source
+from registry.hub.sources import Opened, Source, begins_at
 from registry.hub.tokens import Key
 from registry.hub.trouble import Trouble
 
@@ -124,8 +124,9 @@ class S3Source(Source):
             )
             body, loop = answer["Body"], self.files.loop
             try:
-                is_part = answer["ResponseMetadata"]["HTTPStatusCode"] == 206
-                yield offset if is_part else 0, iter(lambda: sync(loop, body.read, _BLOCK), b"")
+                status = answer["ResponseMetadata"]["HTTPStatusCode"]
+                begin = begins_at(status, answer.get("ContentRange", ""), offset, "The bucket")
+                yield begin, iter(lambda: sync(loop, body.read, _BLOCK), b"")
             finally:
                 loop.call_soon_threadsafe(body.close)
 

@@ -21,7 +21,7 @@ from django.conf import settings
 from activity.outgoing.http import NotAllowed, check_url, resolve
 from registry.hub.models import Transfer
 from registry.hub.selection import Plan, RemoteFile, choose
-from registry.hub.sources import Opened, Source
+from registry.hub.sources import PARTIAL_CONTENT, Opened, Source, begins_at
 from registry.hub.trouble import Trouble, asked_to_wait
 
 MOST_REDIRECTS = 5
@@ -79,14 +79,16 @@ class WebSource(Source):
         with self._answer(wanted) as answer:
             headers = _plain(answer)
             size = _size(answer.status, headers)
-            if size is not None and _validator(headers, size) != plan.commit:
+            if _validator(headers, size_bytes if size is None else size) != plan.commit:
                 raise Trouble(
                     "changed",
                     f"The file at {self._host()} has changed since the transfer began.",
                     "Cancel this transfer and start a new one.",
                     keep=False,
                 )
-            yield offset if answer.status == 206 else 0, _blocks(answer)
+            said = headers.get("content-range", "")
+            begin = begins_at(answer.status, said, offset, self._host())
+            yield begin, _blocks(answer)
 
     def _host(self) -> str:
         return urlsplit(self.transfer.url).hostname or "the server"
@@ -154,7 +156,7 @@ def _plain(answer: httpcore.Response) -> dict[str, str]:
 def _size(status: int, headers: dict[str, str]) -> int | None:
     """Of the whole file."""
     said = headers.get("content-length", "")
-    if status == 206:
+    if status == PARTIAL_CONTENT:
         said = headers.get("content-range", "").rpartition("/")[2]
     return int(said) if said.isascii() and said.isdigit() else None
 
