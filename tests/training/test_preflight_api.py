@@ -108,6 +108,17 @@ def test_only_the_first_preflight_counts_and_all_others_ask_as_often(
     assert len(queries) == 10
 
 
+def test_the_body_of_a_job_is_taken_as_it_is_and_a_slip_of_the_pen_is_not(
+    ana: User, client_of: ClientOf, body: dict[str, Any]
+) -> None:
+    of_the_job = {"name": "A job", "metadata": {"origin": "template"}, "start": False}
+    client = client_of(ana)
+    assert preflight(client, {**body, **of_the_job}) == preflight(client, body)
+    refused = client.post("/api/experiments/preflight", {**body, "trian": {}}, format="json")
+    assert refused.status_code == 400
+    assert "There is no such setting" in refused.json()["details"]["trian"]
+
+
 def test_a_larger_model_asks_for_no_query_more(
     ana: User, client_of: ClientOf, body: dict[str, Any]
 ) -> None:

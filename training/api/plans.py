@@ -298,9 +298,20 @@ class PlanSerializer(StrictSerializer):
 
 
 class PreflightSerializer(PlanSerializer):
-    """Of a job that is not made, in a project whose quota it would count against."""
+    """Of a job that is not made, in a project whose quota it would count against. The body of the
+    job is taken as it is: what is only the job's own changes nothing."""
+
+    OF_THE_JOB = ("name", "metadata", "start", "resume_from_checkpoint")
 
     project_id = VisibleProjectField()
+    name = serializers.CharField(max_length=200, required=False)
+    metadata = serializers.DictField(required=False)
+    start = serializers.BooleanField(required=False)
+    resume_from_checkpoint = serializers.DictField(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        plan = super().validate(attrs)
+        return {name: value for name, value in plan.items() if name not in self.OF_THE_JOB}
 
 
 def _named(strategy: dict[str, Any]) -> dict[str, Any]:
