@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from registry.models import BaseModel
-from training import checking, checkpoints, measurements, preflight, services
+from training import checking, checkpoints, judging, measurements, preflight, services
 from training.checkpoints import CannotBeDone
 from training.models import Checkpoint, Experiment, Job, Recipe, Status
 from training.outcome import OUT_OF_MEMORY
@@ -22,7 +22,7 @@ GENTLER = 0.3
 
 
 def plan_of(experiment: Experiment) -> dict[str, Any]:
-    """What was asked for then, as `services.complete` takes it."""
+    """What was asked for then, as `judging.complete` takes it."""
     rows = ("base_model", "dataset", "recipe")
     return {name: getattr(experiment, name) for name in (*rows, *SECTIONS, "export")}
 
@@ -96,7 +96,7 @@ def fixes(job: Job) -> list[dict[str, Any]]:
     if job.status != Status.FAILED or not model_is_there(job.experiment.base_model):
         return []
     if kind in OUT_OF_MEMORY:
-        facts = checking.facts(services.complete(plan_of(job.experiment)))
+        facts = checking.facts(judging.complete(plan_of(job.experiment)))
         found = preflight.smaller(facts, measurements.corrections(facts))
         return [fix.as_dict() for fix in found]
     if kind == "diverged":
@@ -124,7 +124,7 @@ def fix_and_retry(job: Job, title: str, *, actor: Any) -> Job:
         raise CannotBeDone(f"'{title}' is not offered any more.")
     patch = dict(fix["patch"])
     last = job.checkpoints.order_by("-step").first() if fix["keeps_result"] else None
-    plan = services.complete(changed(plan_of(job.experiment), patch))
+    plan = judging.complete(changed(plan_of(job.experiment), patch))
     if last is not None and checkpoints.why_not_resume(last, plan):
         last = None
     recipe = patch.pop("recipe", None)

@@ -92,7 +92,7 @@ def remove(folder: Path) -> None:
 
 
 def why_not_resume(checkpoint: Checkpoint, plan: dict[str, Any]) -> dict[str, str]:
-    """What of a complete plan (`services.complete`) does not go with the checkpoint, by field."""
+    """What of a complete plan (`judging.complete`) does not go with the checkpoint, by field."""
     experiment = checkpoint.job.experiment
     found: dict[str, str] = {}
     if plan["base_model"].pk != experiment.base_model_id:

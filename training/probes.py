@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from training import checking, measurements, preflight, quotas
+from training import checking, judging, measurements, preflight
 from training.models import Job, Probe
 from training.preflight.findings import shortage
 from training.preflight.shortages import DOES_NOT_FIT
@@ -96,21 +95,18 @@ def _corrected(probe: Probe, told: dict[str, Any]) -> dict[str, Any] | None:
         time=1000 * told["step_seconds"] / said.step_ms * said.time_factor,
     )
     report = preflight.check(facts, known)
-    refusals = _over_quota(probe, report)
-    errors = (*report.errors, *(shortage(one).sentence for one in refusals))
-    return replace(report, ok=not errors, errors=errors).as_dict()
-
-
-def _over_quota(probe: Probe, report: preflight.Report) -> list[str]:
-    if probe.project is None:
-        return []
-    return quotas.refusals(probe.project, probe.resources, report.exports_bytes)
+    report = judging.in_words_of_a_body(report, _plan(probe))
+    return judging.within_quota(report, probe.project_id, probe.resources).as_dict()
 
 
 def _facts(probe: Probe) -> preflight.Experiment | None:
     """None once a row of what was asked for is gone."""
-    plan = {part: getattr(probe, part) for part in Probe.PLAN}
+    plan = _plan(probe)
     return None if None in plan.values() else checking.facts(plan)
+
+
+def _plan(probe: Probe) -> dict[str, Any]:
+    return {part: getattr(probe, part) for part in Probe.PLAN}
 
 
 def _out_of_memory(probe: Probe, failure: dict[str, str]) -> dict[str, Any]:
@@ -126,6 +122,6 @@ def _out_of_memory(probe: Probe, failure: dict[str, str]) -> dict[str, Any]:
         "fits": False,
         "headroom_mb": None,
         "errors": [*probe.preflight.get("errors", []), shortage(sentence).sentence],
-        "fixes": [fix.as_dict() for fix in fixes],
+        "fixes": [fix.as_dict() for fix in judging.in_words(fixes, _plan(probe))],
     }
     return {"out_of_memory": True, "message": message, "report": report}

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from training import preflight, services
+from training import judging, preflight, services
 from training.lifecycle import IllegalMove
 from training.models import Experiment, Job, Probe, Status
 
@@ -19,11 +19,11 @@ TRAIN = {"auto_find_batch_size": False, "load_best_model_at_end": False, "report
 def create(*, plan: dict[str, Any], actor: Any, project_id: uuid.UUID | None) -> Probe:
     """Put a probe of these settings into the queue, as a job that no list shows.
 
-    ``plan`` as `services.complete` takes it. Raises PreflightFailed, and then nothing was written;
+    ``plan`` as `judging.complete` takes it. Raises PreflightFailed, and then nothing was written;
     not where a card seems too small, as that is what a probe can tell.
     """
-    plan = services.complete(plan)
-    report = services.judge(plan, project_id)
+    plan = judging.complete(plan)
+    report = judging.judge(plan, project_id)
     if not report.ok and not (report.only_too_large and plan["resources"]["gpus"]):
         raise services.PreflightFailed(_with_a_reason(report))
     with transaction.atomic():

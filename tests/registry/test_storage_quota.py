@@ -15,7 +15,7 @@ from registry import quotas, services
 from registry.models import BaseModel, Dataset
 from tests.factories import make_artifact, make_dataset, make_job, make_model
 from tests.registry.files import write_model
-from training import services as jobs
+from training import judging
 from training.preflight import Report
 
 GB = quotas.GB
@@ -77,13 +77,13 @@ def test_an_entry_takes_its_room_along_to_another_project(client_of, root, full,
 
 def test_a_job_whose_result_has_no_room_is_refused(full):
     report = Report(ok=True, exports_bytes=6)
-    refused = jobs.within_quota(report, full.pk, {})
+    refused = judging.within_quota(report, full.pk, {})
     assert not refused.ok
     assert refused.errors == (
         "ERROR: The result needs room: project Default uses 1.00 GB of its 1 GB, so there is no "
         "room for 6 bytes more. Delete what is not needed, or ask for a larger quota.",
     )
-    assert jobs.within_quota(Report(ok=True, exports_bytes=5), full.pk, {}).ok
+    assert judging.within_quota(Report(ok=True, exports_bytes=5), full.pk, {}).ok
 
 
 def test_what_is_counted_is_told(client_of, ana, full, home):

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from accounts.api.serializers import ProjectField
 from api.fields import ShapedJSON, StrictSerializer
-from training import checkpoints, services
+from training import checkpoints, judging
 from training.api import shapes
 from training.api.plans import (
     LARGEST,
@@ -60,7 +60,7 @@ class JobCreateSerializer(PlanSerializer):
                 {"resume_from_checkpoint": "There is no such checkpoint."}
             )
         try:
-            whole = services.complete(plan)
+            whole = judging.complete(plan)
         except BadSpec:  # said by the preflight
             return found
         if problems := checkpoints.why_not_resume(found, whole):

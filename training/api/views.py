@@ -19,7 +19,7 @@ from accounts.scoping import may_change
 from api.errors import BadRequest, Conflict
 from api.etags import Tagged
 from api.views import UUIDLookup
-from training import again, checkpoints, services
+from training import again, checkpoints, judging, services
 from training.api import examples, filters, plans, serializers, shapes
 from training.api.files import FilesOfAJob
 from training.lifecycle import IllegalMove
@@ -79,7 +79,7 @@ class ExperimentViewSet(ListAndDetail):
         project = plan.pop("project", None)
         if "project_id" not in request.data:
             project = Project.objects.visible_to(request.user).filter(is_default=True).first()
-        report = services.judge(services.complete(plan), project.pk if project else None)
+        report = judging.judge(judging.complete(plan), project.pk if project else None)
         return Response(report.as_dict())
 
 
@@ -158,7 +158,7 @@ class JobViewSet(RepeatableCreate, FilesOfAJob, ListAndDetail):
         patch = {name: asked[name] for name in (*again.SECTIONS, "export") if name in asked}
         checkpoint = self._checkpoint(str(step)) if step else None
         if checkpoint is not None:
-            whole = services.complete(again.changed(again.plan_of(job.experiment), patch))
+            whole = judging.complete(again.changed(again.plan_of(job.experiment), patch))
             if problems := checkpoints.why_not_resume(checkpoint, whole):
                 raise ValidationError(problems)
         try:

@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from accounts.models import Project
 from accounts.scoping import may_change, writable_by
-from training import services
+from training import judging, services
 from training.api.recipes import RecipeSerializer
 from training.api.serializers import JobCreateSerializer
 from training.models import Draft, Job, Recipe
@@ -230,7 +230,7 @@ def fix(draft: Draft, title: str, user: Any) -> Sheet:
     with transaction.atomic():
         sheet = answer(draft, _said_by(found.patch), user)
         # Another recipe or card brings defaults of its own, and the fix was judged without them.
-        wanted = services.settings_of(found, instead_of=recipe)
+        wanted = judging.settings_of(found, instead_of=recipe)
         sheet = answer(sheet.draft, _otherwise(sheet, wanted), user)
         # Preflight is where one is, and shows it.
         sheet.draft.notes = [note for note in sheet.draft.notes if note["step"] != "preflight"]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from api.errors import flatten
 from registry.models import BaseModel, Dataset
-from training import checking, preflight, services
+from training import checking, judging, preflight
 from training.api.plans import PlanSerializer
 from training.models import Device, Draft, Partition, Recipe
 from training.trainer import spec
@@ -142,7 +142,7 @@ class Sheet:
         resources |= suggested.get("resources", {})
         resources["partition_id"] = str(checking.partition_of({}).pk)
         resources.pop("gpu_type", None)
-        whole = services.complete({**rows, **suggested, "resources": resources})
+        whole = judging.complete({**rows, **suggested, "resources": resources})
         sections = ("train", "lora", "resources", "eval")
         lora = whole["lora"] or _plain_lora(rows["recipe"])
         flat = {
@@ -193,14 +193,14 @@ class Sheet:
         if refused or rows is None:
             return None, refused
         try:
-            return services.complete({**rows, **self.settings}), {}
+            return judging.complete({**rows, **self.settings}), {}
         except spec.BadSpec as error:  # beyond the serializer's ranges, such as "nan"
             name, _, problem = str(error).partition(": ")
             return None, {f"train.{name}": problem}
 
     @property
     def plan(self) -> dict[str, Any] | None:
-        """As `services.complete` gives it; None where something is missing or refused."""
+        """As `judging.complete` gives it; None where something is missing or refused."""
         return self._completed[0]
 
     @property
@@ -212,7 +212,7 @@ class Sheet:
     def report(self) -> preflight.Report | None:
         if self.plan is None:
             return None
-        return services.judge(self.plan, self.draft.project_id)
+        return judging.judge(self.plan, self.draft.project_id)
 
     @cached_property
     def experiment(self) -> preflight.Experiment | None:
