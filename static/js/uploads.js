@@ -232,6 +232,11 @@ for (const drop of document.querySelectorAll(".drop")) {
   });
 }
 
+// Beside these places the browser would open the file, and the page be gone.
+for (const what of ["dragover", "drop"]) {
+  window.addEventListener(what, (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
+}
+
 form.addEventListener("submit", (event) => {
   if (event.submitter?.formAction.endsWith("/discard")) return;
   if (!underWay.size) return;

@@ -120,8 +120,16 @@ def test_files_are_dropped_where_they_belong(visitor: Visitor) -> None:
     expect(under_way(page)).to_contain_text(["complete", "complete"])
     used = page.locator("#under-way input[type=hidden]")
     assert used.evaluate_all("all => all.map((one) => one.value)") == ["validation"] * 2
-    # Beside the places a file is dropped for the browser, which would leave the page for it.
     expect(page.get_by_label("Name", exact=True)).to_have_value("dropped")
+    # Beside the places a file is dropped for the browser, which would leave the page for it.
+    for what in ("dragover", "drop"):
+        assert page.locator("h1").evaluate(
+            """(one, [what, dataTransfer]) => {
+                const kind = { dataTransfer, bubbles: true, cancelable: true };
+                return !one.dispatchEvent(new DragEvent(what, kind));
+            }""",
+            [what, held],
+        )
 
 
 def test_a_wrong_file_is_told_at_once(visitor: Visitor, tmp_path: Path) -> None:
