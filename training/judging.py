@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -40,11 +39,11 @@ def complete(plan: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def judge(plan: dict[str, Any], project_id: uuid.UUID | None) -> preflight.Report:
+def judge(plan: dict[str, Any], project: Project | None) -> preflight.Report:
     """What stands in the way of a plan that is `complete`, the project's quota included, and what
     it would need."""
     report = in_words_of_a_body(checking.check(plan), plan)
-    return within_quota(report, project_id, plan["resources"])
+    return within_quota(report, project, plan["resources"])
 
 
 def in_words_of_a_body(report: preflight.Report, plan: dict[str, Any]) -> preflight.Report:
@@ -112,12 +111,11 @@ def _listed(value: Any) -> Any:
 
 
 def within_quota(
-    report: preflight.Report, project_id: uuid.UUID | None, resources: dict[str, Any]
+    report: preflight.Report, project: Project | None, resources: dict[str, Any]
 ) -> preflight.Report:
     """With further errors where the project may not use what the job asks for."""
-    if project_id is None:
+    if project is None:
         return report
-    project = Project.objects.get(pk=project_id)
     refusals = quotas.refusals(project, resources, report.exports_bytes)
     if not refusals:
         return report

@@ -96,7 +96,7 @@ def _corrected(probe: Probe, told: dict[str, Any]) -> dict[str, Any] | None:
     )
     report = preflight.check(facts, known)
     report = judging.in_words_of_a_body(report, _plan(probe))
-    return judging.within_quota(report, probe.project_id, probe.resources).as_dict()
+    return judging.within_quota(report, probe.project, probe.resources).as_dict()
 
 
 def _facts(probe: Probe) -> preflight.Experiment | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from accounts.models import Project
 from training import judging, preflight, services
 from training.lifecycle import IllegalMove
 from training.models import Experiment, Job, Probe, Status
@@ -23,7 +24,8 @@ def create(*, plan: dict[str, Any], actor: Any, project_id: uuid.UUID | None) ->
     not where a card seems too small, as that is what a probe can tell.
     """
     plan = judging.complete(plan)
-    report = judging.judge(plan, project_id)
+    project = Project.objects.get(pk=project_id) if project_id else None
+    report = judging.judge(plan, project)
     if not report.ok and not (report.only_too_large and plan["resources"]["gpus"]):
         raise services.PreflightFailed(_with_a_reason(report))
     with transaction.atomic():

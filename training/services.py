@@ -13,6 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.models import Project
 from activity import audit
 from activity.record import record
 from training import (
@@ -55,7 +56,8 @@ def create_job(
     """
     begins_with: Checkpoint | None = plan.get("resume_from")
     plan = judging.complete(plan)
-    report = judging.judge(plan, project_id)
+    project = Project.objects.get(pk=project_id) if project_id else None
+    report = judging.judge(plan, project)
     if not report.ok:
         raise PreflightFailed(report)
     with transaction.atomic(), ExitStack() as undo:

@@ -77,13 +77,13 @@ def test_an_entry_takes_its_room_along_to_another_project(client_of, root, full,
 
 def test_a_job_whose_result_has_no_room_is_refused(full):
     report = Report(ok=True, exports_bytes=6)
-    refused = judging.within_quota(report, full.pk, {})
+    refused = judging.within_quota(report, full, {})
     assert not refused.ok
     assert refused.errors == (
         "ERROR: The result needs room: project Default uses 1.00 GB of its 1 GB, so there is no "
         "room for 6 bytes more. Delete what is not needed, or ask for a larger quota.",
     )
-    assert judging.within_quota(Report(ok=True, exports_bytes=5), full.pk, {}).ok
+    assert judging.within_quota(Report(ok=True, exports_bytes=5), full, {}).ok
 
 
 def test_what_is_counted_is_told(client_of, ana, full, home):

@@ -103,9 +103,8 @@ def test_only_the_first_preflight_counts_and_all_others_ask_as_often(
     with django_assert_num_queries(len(queries)):
         told = preflight(client, {**body, "train": {**body["train"], "max_length": 64}})
     assert told["rows"]["basis"] == "counted"
-    # session, user, model, dataset, recipe, project, count, workers with devices, measurements, and
-    # the project again for its quota
-    assert len(queries) == 10
+    # session, user, model, dataset, recipe, project, count, workers with devices, measurements
+    assert len(queries) == 9
 
 
 def test_the_body_of_a_job_is_taken_as_it_is_and_a_slip_of_the_pen_is_not(
@@ -130,7 +129,7 @@ def test_a_larger_model_asks_for_no_query_more(
         with CaptureQueriesContext(connection) as queries:
             preflight(client, body)
         asked[layers] = len(queries)
-    assert set(asked.values()) == {10}, asked
+    assert set(asked.values()) == {9}, asked
 
 
 def test_packed_rows_are_counted_as_packs(

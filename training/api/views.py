@@ -79,7 +79,7 @@ class ExperimentViewSet(ListAndDetail):
         project = plan.pop("project", None)
         if "project_id" not in request.data:
             project = Project.objects.visible_to(request.user).filter(is_default=True).first()
-        report = judging.judge(judging.complete(plan), project.pk if project else None)
+        report = judging.judge(judging.complete(plan), project)
         return Response(report.as_dict())
 
 

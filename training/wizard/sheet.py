@@ -212,7 +212,7 @@ class Sheet:
     def report(self) -> preflight.Report | None:
         if self.plan is None:
             return None
-        return judging.judge(self.plan, self.draft.project_id)
+        return judging.judge(self.plan, self.draft.project)
 
     @cached_property
     def experiment(self) -> preflight.Experiment | None:
