@@ -118,7 +118,7 @@ def test_the_recipes_of_all_fixes_are_asked_for_at_once(
         found = of_another_method(preflight(client, body))
     assert len({fix["patch"]["recipe_id"] for fix in found}) == 2
     assert len([one for one in queries if "built_in" in one["sql"].split("WHERE")[-1]]) == 1
-    assert len(queries) == 11
+    assert len(queries) == 10
 
 
 @pytest.mark.parametrize(
