@@ -228,7 +228,10 @@ def fix(draft: Draft, title: str, user: Any) -> Sheet:
     recipe = before.recipe
     assert recipe is not None  # without one there is no report
     with transaction.atomic():
-        sheet = answer(draft, _said_by(found.patch), user)
+        said = _said_by(found.patch)
+        now = draft.answers
+        said = {k: v for k, v in said.items() if not _mean_the_same(now.get(k, ""), v)}
+        sheet = answer(draft, said, user)
         # Another recipe or card brings defaults of its own, and the fix was judged without them.
         wanted = judging.settings_of(found, instead_of=recipe)
         sheet = answer(sheet.draft, _otherwise(sheet, wanted), user)
@@ -249,12 +252,20 @@ def _said_by(patch: dict[str, Any]) -> dict[str, str]:
 
 
 def _otherwise(sheet: Sheet, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Of the settings that are wanted, those that the draft does not come to."""
+    """Of the settings that are wanted, those that the draft does not come to. A number stays as it
+    was written."""
     return {
         path: text
         for path, text in _said_by(wanted).items()
-        if path in ASKED and sheet.asks(path) and sheet.value(path) != text
+        if path in ASKED and sheet.asks(path) and not _mean_the_same(sheet.value(path), text)
     }
+
+
+def _mean_the_same(one: str, other: str) -> bool:
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
 
 
 # --- The end -------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ experiments = anything(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(experiments)
 def test_no_facts_of_the_allowed_types_raise(experiment: Experiment) -> None:
     report = check(experiment)

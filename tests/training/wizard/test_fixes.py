@@ -120,3 +120,18 @@ def test_the_rate_of_all_weights_is_not_that_of_an_adapter(
     )
     assert sheet.plan is not None
     assert sheet.plan["train"]["learning_rate"] == 2e-4
+
+
+def test_a_number_stays_as_it_was_written(ana: User, project: Any, answers: dict[str, str]) -> None:
+    cards("a100-80gb")
+    said = {
+        "recipe_id": str(Recipe.objects.get(name="lora").pk),
+        "train.learning_rate": "1e-4",
+        "train.max_length": "4096",
+    }
+    draft = Draft.objects.create(owner=ana, project=project, answers={**answers, **said})
+    report = Sheet(draft, ana).report
+    assert report is not None
+    drafts.fix(draft, report.fixes[0].title, ana)
+    draft.refresh_from_db()
+    assert draft.answers["train.learning_rate"] == "1e-4"
