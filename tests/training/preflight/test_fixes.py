@@ -117,7 +117,8 @@ def test_rows_that_are_compared_stay_together() -> None:
     assert any("grad_accum" in fix.patch.get("train", {}) for fix in found.values())
     for fix in found.values():
         assert fix.experiment.micro_batch_size >= 2
-        assert fix.keeps_result is (fix.experiment.micro_batch_size == 32)
+        if "max_length" not in fix.patch.get("train", {}):
+            assert fix.keeps_result is (fix.experiment.micro_batch_size == 32)
 
 
 def test_rows_are_not_cut_where_nothing_would_be_left_to_learn() -> None:
