@@ -29,7 +29,7 @@ MIXED, WEIGHTS = "Compute in bfloat16 with mixed precision", "Load the weights i
 
 
 def test_float32_is_computed_in_bfloat16_and_that_changes_the_result() -> None:
-    found = offered(train={"dtype": "float32"})
+    found = offered(train={"dtype": "float32", "tf32": False})
     assert found[MIXED].patch == {"resources": {"mixed_precision": "bf16"}}
     assert found[WEIGHTS].patch == {"train": {"dtype": "bfloat16"}}
     assert not found[MIXED].keeps_result
@@ -37,7 +37,7 @@ def test_float32_is_computed_in_bfloat16_and_that_changes_the_result() -> None:
 
 
 def test_weights_that_are_trained_stay_in_float32() -> None:
-    found = offered(recipe=FULL, train={"dtype": "float32"})
+    found = offered(recipe=FULL, train={"dtype": "float32", "tf32": False})
     assert MIXED in found
     assert WEIGHTS not in found
 
