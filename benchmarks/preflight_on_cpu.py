@@ -43,6 +43,7 @@ class Configuration:
     tokens: int
     checkpointing: bool = False
     grad_accum: int = 1
+    optim: str = "adamw_torch_fused"
 
     @property
     def train(self) -> dict[str, Any]:
@@ -53,6 +54,7 @@ class Configuration:
             "max_length": self.tokens,
             "gradient_checkpointing": self.checkpointing,
             "auto_find_batch_size": False,
+            "optim": self.optim,
         }
 
 
@@ -95,10 +97,19 @@ def main() -> None:
         action="store_true",
         help="others use the cores too: what the process computed, not what the clock says",
     )
+    parser.add_argument("--optim", help="of all weights, by this optimizer instead; not written")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--keep", type=Path, help="a file for what was measured, to go on from")
     asked = parser.parse_args()
-    found = measured(asked.rounds, asked.threads, asked.keep, busy=asked.busy)
+    if asked.optim and asked.write:
+        parser.error("--write is for the optimizer that jobs have by default")
+    found = measured(
+        of_all_weights(asked.optim) if asked.optim else CONFIGURATIONS,
+        asked.rounds,
+        asked.threads,
+        asked.keep,
+        busy=asked.busy,
+    )
     cpu = Cpu(asked.threads, cpu_rate.measured_gflops(asked.threads))
     told = "\n".join(table(found, cpu, busy=asked.busy))
     print(told)
@@ -109,8 +120,18 @@ def main() -> None:
         DOCS.write_text(f"{before}{BEGIN}\n\n{told}\n\n{END}{after}", encoding="utf-8")
 
 
+def of_all_weights(optim: str) -> tuple[Configuration, ...]:
+    full = [one for one in CONFIGURATIONS if one.method == "full"]
+    return tuple(dataclasses.replace(one, optim=optim) for one in full)
+
+
 def measured(
-    rounds: int, threads: int, keep: Path | None, *, busy: bool
+    configurations: tuple[Configuration, ...],
+    rounds: int,
+    threads: int,
+    keep: Path | None,
+    *,
+    busy: bool,
 ) -> dict[Configuration, Found]:
     """The most memory and the least time of all rounds."""
     kept = json.loads(keep.read_text("utf-8")) if keep and keep.exists() else []
@@ -118,10 +139,10 @@ def measured(
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as folder:
         models = {
             name: workload.make_model(workload.SIZES[name], "float32", Path(folder) / name)
-            for name in dict.fromkeys(one.model for one in CONFIGURATIONS)
+            for name in dict.fromkeys(one.model for one in configurations)
         }
         for round_ in range(rounds):
-            for number, one in enumerate(CONFIGURATIONS):
+            for number, one in enumerate(configurations):
                 run_dir = Path(folder) / f"{round_}-{number}"
                 now = probe(one, models[one.model], run_dir, threads, busy=busy)
                 before = found.get(one, now)
