@@ -10,9 +10,6 @@ key = $(shell (pwd; cat $(1)) | cksum | cut -d' ' -f1)
 RUNTIME := .venv/.runtime-$(call key,requirements.txt)
 DEV := .venv/.dev-$(call key,requirements.txt requirements-reporting.txt requirements-dev.txt)
 
-# Nothing is written into the checkout. (A PYTHONPYCACHEPREFIX would hide the bytecode that was made
-# of the packages when they were installed, and every process would start a second later.)
-export PYTHONDONTWRITEBYTECODE := 1
 # The tests bring their own database and home.
 TESTS := env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL $(PYTHON) -m
 
@@ -54,10 +51,15 @@ test-units: $(DEV)
 test-sqlite: $(DEV) browser
 	$(TESTS) pytest
 
-# Who may do what by which route does not depend on the database, and is half a thousand tests.
+# Of what does not depend on the database, once is enough: who may do what by which route (half a
+# thousand tests), and those that take long over files and networks.
+SAME_ANYWHERE := tests/training/trainer tests/e2e tests/api/test_every_route.py \
+	tests/hub/test_buckets.py tests/hub/test_web.py tests/registry/test_large_archives.py \
+	tests/registry/test_repair.py tests/training/test_dataset_rows.py
+
 test-postgresql: $(DEV)
 	nice -n 5 $(TESTS) tests.postgresql $(PYTHON) -m pytest -p tests.database_only \
-		$(addprefix --ignore ,tests/training/trainer tests/api/test_every_route.py)
+		$(addprefix --ignore ,$(SAME_ANYWHERE))
 
 lint: $(DEV)  ## ruff: rules and format
 	$(PYTHON) -m ruff check $(CODE)

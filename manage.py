@@ -5,7 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # nothing is written into the checkout
 sys.path.insert(1, str(Path(__file__).resolve().parent / "platform"))
 
 

@@ -113,11 +113,16 @@ def _listed(value: Any) -> Any:
 def within_quota(
     report: preflight.Report, project: Project | None, resources: dict[str, Any]
 ) -> preflight.Report:
-    """With further errors where the project may not use what the job asks for."""
+    """With further errors where the project may not use what the job asks for, and a warning where
+    it may not for as long."""
     if project is None:
         return report
-    refusals = quotas.refusals(project, resources, report.exports_bytes)
-    if not refusals:
-        return report
-    said = (shortage(one).sentence for one in refusals)
-    return replace(report, ok=False, errors=(*report.errors, *said))
+    hours = quotas.hours_left(project, resources)
+    refused = quotas.refusals(project, resources, hours, report.exports_bytes)
+    short = quotas.too_few_hours(project, resources, hours, report.total_time_s or 0)
+    return replace(
+        report,
+        ok=report.ok and not refused,
+        errors=(*report.errors, *(shortage(one).sentence for one in refused)),
+        warnings=(*report.warnings, *short),
+    )

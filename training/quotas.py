@@ -83,9 +83,12 @@ def give_back(leases: QuerySet[Lease]) -> None:
                 Serving.objects.filter(pk=lease.serving_id).update(**change)
 
 
-def refusals(project: Project, resources: dict[str, Any], result_bytes: int) -> list[str]:
-    """Why a job with these resources, that leaves so much, can never run in the project."""
-    return [*refused_cards(project, resources), *_refused_room(project, result_bytes)]
+def refusals(
+    project: Project, resources: dict[str, Any], hours: float | None, result_bytes: int
+) -> list[str]:
+    """Why a job with these resources, that leaves so much, can never run in the project, which has
+    so many hours left."""
+    return [*refused_cards(project, resources, hours), *_refused_room(project, result_bytes)]
 
 
 def _refused_room(project: Project, result_bytes: int) -> list[str]:
@@ -93,23 +96,46 @@ def _refused_room(project: Project, result_bytes: int) -> list[str]:
     return [f"The result needs room: {reason[0].lower()}{reason[1:]}"] if reason else []
 
 
-def refused_cards(project: Project, resources: dict[str, Any]) -> list[str]:
-    """Why nothing with these resources can ever run in the project."""
+def hours_left(project: Project, resources: dict[str, Any]) -> float | None:
+    """GPU-hours that the project may still use; None where nobody counts them: there is no quota,
+    or no card is asked for."""
+    if project.max_gpu_hours is None or not _gpus(resources):
+        return None
+    return project.max_gpu_hours - used_by([project.pk])[project.pk].gpu_hours
+
+
+def refused_cards(project: Project, resources: dict[str, Any], hours: float | None) -> list[str]:
+    """Why nothing with these resources can ever run in the project, which has so many hours left
+    (`hours_left`)."""
     gpus = _gpus(resources)
-    if not gpus:
-        return []
     found = []
     if project.max_gpus is not None and gpus > project.max_gpus:
         found.append(
             f"Project {project} may use {_cards(project.max_gpus)} at the same time, and this asks "
             f"for {gpus}. Set gpus to {project.max_gpus}, or ask for a larger quota."
         )
-    if project.max_gpu_hours is not None and _are_used_up(project, used_by([project.pk])):
+    if hours is not None and hours <= 0:
         found.append(
             f"Project {project} has used its {project.max_gpu_hours} GPU-hours. Set gpus to 0, "
             "for the CPU, or ask for a larger quota."
         )
     return found
+
+
+def too_few_hours(
+    project: Project, resources: dict[str, Any], hours: float | None, expected_s: float
+) -> list[str]:
+    """That a job of so many seconds needs more than is left. Cards that it holds are not taken from
+    it, as half a run is worth nothing; but cards are not given to it a second time."""
+    needed = _gpus(resources) * expected_s / SECONDS_PER_HOUR
+    if hours is None or not 0 < hours < needed:
+        return []
+    return [
+        f"This takes about {_hours(needed)} GPU-hours, and of its {project.max_gpu_hours} project "
+        f"{project} has {_hours(hours)} left. A job that runs is not stopped when they are used "
+        "up, but after a pause or a failure it could not go on. Train for less, or ask for a "
+        "larger quota."
+    ]
 
 
 class Ledger:
@@ -145,6 +171,10 @@ def _are_used_up(project: Project, used: dict[UUID, Use]) -> bool:
 
 def _gpus(resources: dict[str, Any]) -> int:
     return int(resources.get("gpus") or 0)
+
+
+def _hours(count: float) -> str:
+    return f"{count:.1f}" if count >= 1 else f"{count:.3f}"
 
 
 def _cards(count: int) -> str:

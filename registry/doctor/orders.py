@@ -148,7 +148,6 @@ def delegate(order: Order, news: News = lambda rows, read_bytes: None, *, limit_
     environment = {
         **{name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ},
         "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(

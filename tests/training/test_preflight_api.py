@@ -12,14 +12,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from accounts.models import User
+from accounts.models import Project, User
 from registry import doctor
 from registry.models import BaseModel, Dataset
-from tests.factories import make_dataset, make_model
+from tests.factories import make_dataset, make_job, make_model, make_worker
 from tests.registry.files import write_rows
 from tests.training.trainer import tiny
 from training import checking, token_counts
-from training.models import Measurement, Recipe, TokenCount
+from training.models import Measurement, Recipe, Status, TokenCount
 from training.preflight.corrections import FORMULAS
 from training.trainer.plain_tokenizer import PlainTokenizer
 
@@ -105,6 +105,38 @@ def test_only_the_first_preflight_counts_and_all_others_ask_as_often(
     assert told["rows"]["basis"] == "counted"
     # session, user, model, dataset, recipe, project, count, workers with devices, measurements
     assert len(queries) == 9
+
+
+def test_more_gpu_hours_than_are_left_are_told_of_and_stop_nobody(
+    ana: User, client_of: ClientOf, body: dict[str, Any], project: Project
+) -> None:
+    make_worker(gpus=2)
+    client = client_of(ana)
+
+    def told(gpus: int) -> dict[str, Any]:
+        return preflight(client, {**body, "resources": {"gpus": gpus}})
+
+    def of_hours(report: dict[str, Any]) -> list[str]:
+        return [one for one in report["warnings"] if "GPU-hours" in one]
+
+    unlimited = told(2)
+    needs = 2 * unlimited["total_time_s"] / 3600
+    assert of_hours(unlimited) == []
+    Project.objects.filter(pk=project.pk).update(max_gpu_hours=5)
+    make_job(status=Status.COMPLETED, gpu_seconds=(5 - needs * 1.1) * 3600)
+    assert of_hours(told(2)) == []
+    make_job(status=Status.COMPLETED, gpu_seconds=needs * 0.2 * 3600)
+    report = told(2)
+    assert of_hours(report) == [
+        f"This takes about {needs:.3f} GPU-hours, and of its 5 project Default has "
+        f"{needs * 0.9:.3f} left. A job that runs is not stopped when they are used up, but after "
+        "a pause or a failure it could not go on. Train for less, or ask for a larger quota."
+    ]
+    assert report["errors"] == unlimited["errors"]
+    with CaptureQueriesContext(connection) as queries:
+        told(2)
+    assert len(queries) == 9 + 4  # what jobs, probes and models that answer have used, and hold
+    assert of_hours(told(0)) == []
 
 
 def test_the_body_of_a_job_is_taken_as_it_is_and_a_slip_of_the_pen_is_not(

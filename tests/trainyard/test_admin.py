@@ -1,4 +1,4 @@
-"""Every list of the admin costs the same queries with one row as with thirty."""
+"""Every list of the admin costs the same queries with one row as with ten."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def make_one_of_each(number: int, owner: User) -> None:
 
 
 @pytest.fixture
-def thirty_of_each(root: User) -> None:
-    for number in range(30):
+def ten_of_each(root: User) -> None:
+    for number in range(10):
         make_one_of_each(number, root)
 
 
-@pytest.mark.usefixtures("thirty_of_each")
+@pytest.mark.usefixtures("ten_of_each")
 @pytest.mark.parametrize("label", QUERIES)
-def test_a_list_of_thirty_costs_no_query_for_a_row(
+def test_a_list_of_ten_costs_no_query_for_a_row(
     curator: Client, label: str, django_assert_num_queries: Any
 ) -> None:
     path = f"/admin/{label.replace('.', '/').lower()}/"
@@ -104,7 +104,7 @@ def test_a_list_of_thirty_costs_no_query_for_a_row(
         curator.get(path)
 
 
-@pytest.mark.usefixtures("thirty_of_each")
+@pytest.mark.usefixtures("ten_of_each")
 def test_the_dashboard_costs_the_same_however_much_there_is(
     curator: Client, django_assert_num_queries: Any
 ) -> None:

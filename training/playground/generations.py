@@ -78,7 +78,8 @@ def ask(
         raise CannotAsk("time_limit_s", f"At most {longest} (TRAINYARD_PLAYGROUND_SECONDS).")
     resources = {"partition_id": str(partition.pk) if partition else None}
     gpus = checking.default_gpus(resources) if gpus is None else gpus
-    if refused := quotas.refused_cards(project, {"gpus": gpus}):
+    cards = {"gpus": gpus}
+    if refused := quotas.refused_cards(project, cards, quotas.hours_left(project, cards)):
         raise CannotAsk("gpus", " ".join(refused))
     waiting = Generation.objects.filter(project=project, status=Status.QUEUED)
     if waiting.count() >= MOST_WAITING:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from tests.training.trainer import nursery
 from training.trainer import events
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 def write_run(run_dir: Path, base_model: Path, rows: Path, /, **settings: Any) -> Path:

@@ -25,6 +25,8 @@ PROGRAMS = {
     "worker": "--beat",
     "transfers": "-transfers@",
 }
+# For what takes seconds, on a machine that does much else.
+PATIENCE_S = 120
 
 
 def free_port() -> int:
@@ -87,8 +89,8 @@ class Instance:
                 cwd=self.cwd,
             )
         try:
-            wait_for("the start", lambda: self.said("Trainyard is at"), 60)
-            wait_for("the worker", lambda: self.worker_starts() > 0, 60)
+            wait_for("the start", lambda: self.said("Trainyard is at"), PATIENCE_S)
+            wait_for("the worker", lambda: self.worker_starts() > 0, PATIENCE_S)
         except AssertionError as error:
             self.kill_everything()
             raise AssertionError(f"{error}\n{self.output.read_text()}") from error
@@ -96,7 +98,12 @@ class Instance:
     def refusal(self) -> str:
         """What is said by an instance that cannot start."""
         end = subprocess.run(
-            COMMAND, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            COMMAND,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
         assert end.returncode == 1, end.stdout + end.stderr
         return end.stderr

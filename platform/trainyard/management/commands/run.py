@@ -37,7 +37,6 @@ class Command(BaseCommand):
         # For the children: whatever they write, they write it into this home.
         os.environ["TRAINYARD_HOME"] = str(home)
         os.environ["TMPDIR"] = str(preparation.empty_folder(home / "tmp"))
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         self.stdout.write(f"Starting Trainyard in {home}; logs are in {home / 'logs'}")
         self.stdout.flush()
         with lock:
