@@ -52,8 +52,8 @@ test-sqlite: $(DEV) browser
 	$(TESTS) pytest
 
 # Of what does not depend on the database, once is enough: who may do what by which route (half a
-# thousand tests), and those that take long over files and networks.
-SAME_ANYWHERE := tests/training/trainer tests/e2e tests/api/test_every_route.py \
+# thousand tests), what the wizard asks, and those that take long over files and networks.
+SAME_ANYWHERE := tests/training/trainer tests/training/wizard tests/e2e tests/api/test_every_route.py \
 	tests/hub/test_buckets.py tests/hub/test_web.py tests/registry/test_large_archives.py \
 	tests/registry/test_repair.py tests/training/test_dataset_rows.py
 
@@ -105,10 +105,11 @@ clean:  ## Remove .venv; the next target installs it again. TRAINYARD_HOME stays
 	done; \
 	echo "Trainyard needs Python 3.11 or newer, as python3.11 or python3 on the PATH." >&2; exit 1
 
-# Bytecode is made for all packages at once, on every core; pip would make it on one. What a package
-# holds for other Pythons does not compile, which is nobody's mistake.
+# Bytecode is made for all packages at once, on every core; pip would make it on one. Of what hardly
+# anybody imports, a quarter of all files, it is made when somebody does. What a package holds for
+# other Pythons does not compile, which is nobody's mistake.
 INSTALL := $(PYTHON) -m pip install --quiet --no-compile
-COMPILE := $(PYTHON) -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
+COMPILE := $(PYTHON) -m compileall -q -j 0 -x '/tests?/|/transformers/models/' .venv/lib >/dev/null 2>&1 || true
 
 # torch comes alone and first. TORCH_INDEX chooses another build of it, such as the one without CUDA:
 # make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
