@@ -382,8 +382,8 @@ def test_a_draft_goes_on_on_another_device(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
-def test_every_step_fits_the_screen(
+@pytest.mark.parametrize("width", [360, 1920])
+def test_every_step_fits_the_screen_and_what_it_needs_stays_in_sight(
     visitor: Visitor, yard: dict[str, str], scheme: Any, width: int
 ) -> None:
     screen: Any = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
@@ -394,5 +394,8 @@ def test_every_step_fits_the_screen(
     for step in STEPS[3:]:
         go_on(page, step)
         fits_the_screen(page)
+        if step in ("settings", "resources"):
+            page.get_by_role("button", name="Continue").scroll_into_view_if_needed()
+            expect(page.locator("#live .fit")).to_be_in_viewport(ratio=1)
     page.goto(page.url.replace("/review", "/model"))
     fits_the_screen(page)
