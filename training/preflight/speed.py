@@ -57,8 +57,9 @@ COLLECTIVE_S = 0.25e-3
 OVERLAP_POWER = 4
 CPU_LAUNCH_SHARE = 0.4  # no driver between Python and the kernel
 # Of one weight by one thread: what bitsandbytes' kernels for the CPU took beyond torch's fused
-# AdamW in our own runs of 5 and 60 million parameters, with one thread and two (32 to 43 ns).
-EIGHT_BIT_UPDATE_S = 40e-9
+# AdamW in our own runs of 5 and 60 million parameters: 32 to 43 ns on one machine, 17 to 23 on
+# another (`benchmarks.preflight_on_cpu --optim adamw_8bit` beside the run without). Their mean.
+EIGHT_BIT_UPDATE_S = 28e-9
 
 
 @dataclass(frozen=True, kw_only=True)
