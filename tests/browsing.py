@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 # Keeps how far what one saw has moved by itself, and what of it.
 WATCH_SHIFTS = """
@@ -31,6 +31,9 @@ AWAY = (
     "ERR_INCOMPLETE_CHUNKED_ENCODING",
 )
 MOST_SHIFT = 0.05  # of the screen's area and height, as browsers count it; 0.1 is called good
+
+# Beside other lanes a page may take more than the five seconds that Playwright waits for it.
+expect.set_options(timeout=20_000)
 
 
 @contextmanager
