@@ -13,6 +13,11 @@ from tests.e2e.conftest import Site
 
 pytestmark = pytest.mark.e2e
 
+# Whether what has the focus can be seen: at its upper edge there is nothing else.
+NOT_COVERED = """() => {
+    const { left, top } = document.activeElement.getBoundingClientRect();
+    return !document.elementFromPoint(left + 3, top + 3)?.closest(".fit");
+}"""
 STEPS = ("model", "data", "style", "settings", "resources", "preflight", "review")
 
 
@@ -397,5 +402,9 @@ def test_every_step_fits_the_screen_and_what_it_needs_stays_in_sight(
         if step in ("settings", "resources"):
             page.get_by_role("button", name="Continue").scroll_into_view_if_needed()
             expect(page.locator("#live .fit")).to_be_in_viewport(ratio=1)
+            page.get_by_role("button", name="Continue").focus()
+            for _ in range(12):  # backwards, so that fields come in from above
+                page.keyboard.press("Shift+Tab")
+                assert page.evaluate(NOT_COVERED), page.evaluate("document.activeElement.outerHTML")
     page.goto(page.url.replace("/review", "/model"))
     fits_the_screen(page)
