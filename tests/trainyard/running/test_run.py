@@ -116,7 +116,7 @@ def test_two_run_side_by_side_and_one_killed_outright_leaves_nothing_behind(
 
     os.kill(another.pid, signal.SIGKILL)
 
-    wait_for("the end of every process", lambda: not another.processes(), PATIENCE_S)
+    wait_for("the end of every process", lambda: not another.processes(), 10)
     assert platform.status_of("/readyz") == 200
 
 

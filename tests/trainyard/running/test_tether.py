@@ -33,7 +33,7 @@ def test_what_is_tethered_dies_with_its_parent() -> None:
         child = psutil.Process(int(parent.stdout.readline()))
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    wait_for("the child's end", lambda: not child.is_running(), 60)
+    wait_for("the child's end", lambda: not child.is_running(), 10)
 
 
 def test_the_exit_code_is_the_commands_own() -> None:
