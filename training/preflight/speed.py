@@ -58,7 +58,7 @@ OVERLAP_POWER = 4
 CPU_LAUNCH_SHARE = 0.4  # no driver between Python and the kernel
 # Of one weight by one thread: what bitsandbytes' kernels for the CPU took beyond torch's fused
 # AdamW in our own runs of 5 and 60 million parameters: 32 to 43 ns on one machine, 17 to 23 on
-# another (`benchmarks.preflight_on_cpu --optim adamw_8bit` beside the run without). Their mean.
+# another (`benchmarks.preflight_on_cpu --optim adamw_8bit` beside the run without). In between.
 EIGHT_BIT_UPDATE_S = 28e-9
 
 
