@@ -82,8 +82,9 @@ def test_the_charts_and_the_whole_log_are_at_hand(site: Site, visitor: Visitor) 
     expect(page.get_by_role("tab", name="Learning rate")).to_be_focused()
     page.wait_for_function(f"{CURVES}.data.datasets[0].data[0].y === 2e-4")
     page.get_by_role("tab", name="Throughput").click()
-    page.wait_for_function(f"{CURVES}.data.datasets[0].data.length === 100")
+    page.wait_for_function(f"{CURVES}.data.datasets[0].data.at(-1).y === 2400")
     assert page.evaluate(f"{CURVES}.data.datasets[0].data.at(-1)") == {"x": 100, "y": 2400}
+    assert page.evaluate(f"{CURVES}.data.datasets[0].data.length") == 100
     page.get_by_role("tab", name="Memory").click()
     page.wait_for_function(f"{CURVES}.data.datasets[0].data[0].y === 812")
     page.get_by_role("tab", name="Loss").click()
